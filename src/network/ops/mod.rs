@@ -1,0 +1,64 @@
+//! The operations of a network on channels-last tensors: the one seam between layers and devices.
+//!
+//! Images are `[N, H, W, C]`, convolution kernels `[kh, kw, in / groups, out]`, dense kernels
+//! `[in, out]`, as Keras lays them out. On Burn's Flex device the operations run on our own kernels,
+//! gradients included ([`flex`]); on any other device they are Burn's own, with the permutes around
+//! them that Burn's channels-first layout needs ([`portable`]).
+
+mod flex;
+mod portable;
+
+use burn::backend::{DispatchDevice, DispatchTensorKind};
+use burn::tensor::Tensor;
+
+/// Rows and columns added on each side of an image before a window slides over it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Padding {
+    /// Rows above.
+    pub top: usize,
+    /// Rows below.
+    pub bottom: usize,
+    /// Columns to the left.
+    pub left: usize,
+    /// Columns to the right.
+    pub right: usize,
+}
+
+impl Padding {
+    /// Keras' `padding="same"`: the output has `ceil(size / stride)` rows and columns, and the odd
+    /// row or column of padding goes below or to the right (`tensorflow/core/framework/
+    /// kernel_shape_util.cc`).
+    pub fn same(
+        size: [usize; 2],
+        window: [usize; 2],
+        strides: [usize; 2],
+        dilation: [usize; 2],
+    ) -> Self {
+        let around = |axis: usize| {
+            let out = size[axis].div_ceil(strides[axis]);
+            let reach = (window[axis] - 1) * dilation[axis] + 1;
+            let total = ((out - 1) * strides[axis] + reach).saturating_sub(size[axis]);
+            (total / 2, total - total / 2)
+        };
+        let ((top, bottom), (left, right)) = (around(0), around(1));
+        Self {
+            top,
+            bottom,
+            left,
+            right,
+        }
+    }
+}
+
+/// A window that slides over an image: rows first, then columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Height and width.
+    pub size: [usize; 2],
+    /// Steps between neighbouring outputs.
+    pub strides: [usize; 2],
+    /// Distance between neighbouring taps.
+    pub dilation: [usize; 2],
+    /// What is added around the image.
+    pub padding: Padding,
+}
