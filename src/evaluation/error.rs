@@ -42,7 +42,9 @@ pub enum EvaluationError {
     },
 
     /// There was nothing to evaluate.
-    #[error("no image was evaluated; at least 1 is needed: choose a part of the data set that holds images")]
+    #[error(
+        "no image was evaluated; at least 1 is needed: choose a part of the data set that holds images"
+    )]
     NoImages,
 
     /// An epoch's figure is NaN or infinite.
@@ -60,7 +62,9 @@ pub enum EvaluationError {
     },
 
     /// A history without epochs has no curve.
-    #[error("the history has no epochs, so there is nothing to draw; it needs at least 1: train for an epoch first")]
+    #[error(
+        "the history has no epochs, so there is nothing to draw; it needs at least 1: train for an epoch first"
+    )]
     NoEpochs,
 
     /// The confusion matrix is too large for a picture.

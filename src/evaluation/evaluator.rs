@@ -159,7 +159,11 @@ impl Evaluator {
         let average = |weight: &dyn Fn(&ClassReport) -> f64| {
             let total: f64 = classes.iter().map(weight).sum();
             let mean = |value: fn(&ClassReport) -> f64| {
-                classes.iter().map(|class| weight(class) * value(class)).sum::<f64>() / total
+                classes
+                    .iter()
+                    .map(|class| weight(class) * value(class))
+                    .sum::<f64>()
+                    / total
             };
             Average {
                 precision: mean(|class| class.precision),
@@ -176,7 +180,11 @@ impl Evaluator {
             non_finite: self.non_finite,
             macro_average: average(&|_| 1.0),
             weighted_average: average(&|class| class.support as f64),
-            confusion_matrix: self.confusion.chunks_exact(classes.len()).map(<[u64]>::to_vec).collect(),
+            confusion_matrix: self
+                .confusion
+                .chunks_exact(classes.len())
+                .map(<[u64]>::to_vec)
+                .collect(),
             calibration: calibration(&self.bins),
             classes,
             dataset,
@@ -265,10 +273,18 @@ fn calibration(bins: &[Bin; CALIBRATION_BINS]) -> Calibration {
             report
         })
         .collect();
-    Calibration { expected_calibration_error: expected, maximum_calibration_error: maximum, bins }
+    Calibration {
+        expected_calibration_error: expected,
+        maximum_calibration_error: maximum,
+        bins,
+    }
 }
 
 /// `part / whole`, and 0 for 0 / 0 as scikit-learn's `zero_division=0`.
 fn ratio(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+    if whole == 0 {
+        0.0
+    } else {
+        part as f64 / whole as f64
+    }
 }

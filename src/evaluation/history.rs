@@ -53,7 +53,11 @@ impl History {
         ];
         for (metric, value) in figures {
             if let Some(found) = value.filter(|value| !value.is_finite()) {
-                return Err(EvaluationError::NonFiniteMetric { epoch: epoch.epoch, metric, found });
+                return Err(EvaluationError::NonFiniteMetric {
+                    epoch: epoch.epoch,
+                    metric,
+                    found,
+                });
             }
         }
         self.epochs.push(epoch);

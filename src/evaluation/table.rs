@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use comfy_table::{CellAlignment, Row, Table, presets};
+use comfy_table::{CellAlignment, LineStyle, Row, Table, presets};
 
 use super::text::{grouped, shown};
 use super::{Average, Evaluation};
@@ -14,11 +14,15 @@ const LABEL_LENGTH: usize = 32;
 pub fn table(evaluation: &Evaluation) -> String {
     let images = grouped(evaluation.images);
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()));
     table.set_header(["class", "precision", "recall", "f1-score", "support"]);
     for class in &evaluation.classes {
         let figures = [class.precision, class.recall, class.f1];
-        table.add_row(row(&shown(&class.label, LABEL_LENGTH), figures, &grouped(class.support)));
+        table.add_row(row(
+            &shown(&class.label, LABEL_LENGTH),
+            figures,
+            &grouped(class.support),
+        ));
     }
     table.add_row(["", "", "", "", ""]);
     table.add_row(["accuracy", "", "", &figure(evaluation.accuracy), &images]);
@@ -26,7 +30,15 @@ pub fn table(evaluation: &Evaluation) -> String {
         ("macro avg", evaluation.macro_average),
         ("weighted avg", evaluation.weighted_average),
     ];
-    for (name, Average { precision, recall, f1 }) in averages {
+    for (
+        name,
+        Average {
+            precision,
+            recall,
+            f1,
+        },
+    ) in averages
+    {
         table.add_row(row(name, [precision, recall, f1], &images));
     }
     for column in table.column_iter_mut().skip(1) {
