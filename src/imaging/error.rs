@@ -38,7 +38,9 @@ pub enum ImagingError {
         allowed: u64,
     },
     /// One side is longer than any camera makes and than JPEG or GIF can say.
-    #[error("the image is {width}×{height} and a side may have at most {allowed} pixels; scale or cut it first")]
+    #[error(
+        "the image is {width}×{height} and a side may have at most {allowed} pixels; scale or cut it first"
+    )]
     SideTooLong {
         /// Columns announced.
         width: u32,
@@ -56,7 +58,9 @@ pub enum ImagingError {
         allowed: u64,
     },
     /// A progressive JPEG repaints its pixels more often than any honest encoder does.
-    #[error("the JPEG has {scans} scans over {pixels} pixels, which only serves to waste time; save it again as a baseline JPEG")]
+    #[error(
+        "the JPEG has {scans} scans over {pixels} pixels, which only serves to waste time; save it again as a baseline JPEG"
+    )]
     TooManyScans {
         /// Scans found.
         scans: u64,
@@ -78,7 +82,9 @@ pub enum ImagingError {
         reason: String,
     },
     /// The file is of an accepted format, but of a kind that is not decoded.
-    #[error("this kind of {format} cannot be read: {reason}; save it as an 8-bit PNG or baseline JPEG")]
+    #[error(
+        "this kind of {format} cannot be read: {reason}; save it as an 8-bit PNG or baseline JPEG"
+    )]
     Unsupported {
         /// The format recognised.
         format: &'static str,
@@ -130,7 +136,9 @@ pub enum PreprocessingError {
         value: f32,
     },
     /// `mean` or `std` has not one value per channel.
-    #[error("`{field}` has {found} values and the model reads {channels} channels; give one per channel")]
+    #[error(
+        "`{field}` has {found} values and the model reads {channels} channels; give one per channel"
+    )]
     Length {
         /// The setting.
         field: &'static str,
@@ -146,7 +154,9 @@ pub enum PreprocessingError {
         value: f32,
     },
     /// Together the numbers leave the range of `f32`.
-    #[error("with these `scale`, `offset`, `mean` and `std`, the pixel {pixel} becomes {value}; use smaller numbers")]
+    #[error(
+        "with these `scale`, `offset`, `mean` and `std`, the pixel {pixel} becomes {value}; use smaller numbers"
+    )]
     Overflow {
         /// A pixel, 0 to 255.
         pixel: u8,

@@ -13,6 +13,7 @@ mod error;
 mod jpeg;
 mod preprocessing;
 mod resample;
+mod webp;
 
 pub use decode::{FORMATS, Limits, decode};
 pub use error::{ImagingError, PreprocessingError};

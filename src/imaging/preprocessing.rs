@@ -166,7 +166,8 @@ impl Preprocessing {
     /// Channels that are not 1 or 3, a colour with other channels, numbers that are not finite or make pixels so, a `mean` or
     /// `std` of another length, a `std` not above zero.
     pub fn check(&self, channels: usize) -> Result<(), PreprocessingError> {
-        let natural = Color::of_channels(channels).ok_or(PreprocessingError::Channels { channels })?;
+        let natural =
+            Color::of_channels(channels).ok_or(PreprocessingError::Channels { channels })?;
         if let Some(color) = self.color.filter(|&color| color != natural) {
             return Err(PreprocessingError::Color { color, channels });
         }
@@ -197,7 +198,8 @@ impl Preprocessing {
         }
         let tables = self.normaliser(channels).tables;
         for table in tables {
-            if let Some((pixel, &value)) = (0u8..).zip(&table).find(|(_, value)| !value.is_finite()) {
+            if let Some((pixel, &value)) = (0u8..).zip(&table).find(|(_, value)| !value.is_finite())
+            {
                 return Err(PreprocessingError::Overflow { pixel, value });
             }
         }
@@ -315,7 +317,11 @@ impl Normaliser {
             [red, green, blue] => {
                 let (values, _) = out.as_chunks_mut::<3>();
                 for (value, &[r, g, b]) in values.iter_mut().zip(pixels.as_chunks::<3>().0) {
-                    *value = [red[usize::from(r)], green[usize::from(g)], blue[usize::from(b)]];
+                    *value = [
+                        red[usize::from(r)],
+                        green[usize::from(g)],
+                        blue[usize::from(b)],
+                    ];
                 }
             }
             tables => {
@@ -328,7 +334,10 @@ impl Normaliser {
     }
 }
 
-fn each<const FROM: usize, const TO: usize>(pixels: &[u8], convert: impl Fn([u8; FROM]) -> [u8; TO]) -> Vec<u8> {
+fn each<const FROM: usize, const TO: usize>(
+    pixels: &[u8],
+    convert: impl Fn([u8; FROM]) -> [u8; TO],
+) -> Vec<u8> {
     let (pixels, _) = pixels.as_chunks::<FROM>();
     pixels.iter().flat_map(|&pixel| convert(pixel)).collect()
 }
@@ -376,7 +385,12 @@ fn contained(from: Dimensions, to: Dimensions) -> (usize, usize) {
     }
 }
 
-fn padded(pixels: Vec<u8>, (height, width): (usize, usize), to: Dimensions, background: &[u8]) -> Vec<u8> {
+fn padded(
+    pixels: Vec<u8>,
+    (height, width): (usize, usize),
+    to: Dimensions,
+    background: &[u8],
+) -> Vec<u8> {
     if (height, width) == (to.height, to.width) {
         return pixels;
     }

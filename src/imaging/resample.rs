@@ -63,7 +63,12 @@ fn resize_channels<const C: usize>(
     };
     if antialias {
         let (across, down) = (across.windows(kernel, true), down.windows(kernel, true));
-        convolve(pixels, from.width, &across.fixed_point(), &down.fixed_point())
+        convolve(
+            pixels,
+            from.width,
+            &across.fixed_point(),
+            &down.fixed_point(),
+        )
     } else {
         let (across, down) = (across.windows(kernel, false), down.windows(kernel, false));
         sample(pixels, from.width, &across, &down)
@@ -102,6 +107,7 @@ impl Axis {
     fn windows(&self, kernel: Kernel, antialias: bool) -> Windows<f64> {
         let step = self.step();
         let stretch = if antialias { step.max(1.0) } else { 1.0 };
+        let narrow = 1.0 / stretch;
         let support = kernel.support * stretch;
         let mut windows = Windows {
             spans: Vec::with_capacity(self.to),
@@ -113,9 +119,9 @@ impl Axis {
             let first = ((center - support + 0.5) as usize).min(self.size - 1);
             let end = ((center + support + 0.5) as usize).clamp(first + 1, self.size);
             let offset = windows.weights.len();
-            windows.weights.extend((first..end).map(|pixel| {
-                (kernel.weight)((pixel as f64 - center + 0.5) / stretch)
-            }));
+            windows.weights.extend(
+                (first..end).map(|pixel| (kernel.weight)((pixel as f64 - center + 0.5) * narrow)),
+            );
             let weights = &mut windows.weights[offset..];
             let sum: f64 = weights.iter().sum();
             if sum != 0.0 {
@@ -198,7 +204,10 @@ fn convolve<const C: usize>(
     let width = across.spans.len();
     let mut sums = vec![[HALF; C]; width * down.spans.len()];
     let mut row = vec![[0u8; C]; width];
-    let mut windows = down.iter().zip(sums.chunks_exact_mut(width)).collect::<Vec<_>>();
+    let mut windows = down
+        .iter()
+        .zip(sums.chunks_exact_mut(width))
+        .collect::<Vec<_>>();
     // Windows begin and end in order, so that those that see a source row are neighbours.
     let mut oldest = 0;
     for (y, source) in pixels.chunks_exact(source_width).enumerate() {
@@ -216,12 +225,16 @@ fn convolve<const C: usize>(
             let weight = weights[y - *first];
             for (sum, pixel) in sums.iter_mut().zip(&row) {
                 for channel in 0..C {
-                    sum[channel] = sum[channel].wrapping_add(weight.wrapping_mul(i32::from(pixel[channel])));
+                    sum[channel] =
+                        sum[channel].wrapping_add(weight.wrapping_mul(i32::from(pixel[channel])));
                 }
             }
         }
     }
-    sums.as_flattened().iter().map(|&sum| to_byte(sum)).collect()
+    sums.as_flattened()
+        .iter()
+        .map(|&sum| to_byte(sum))
+        .collect()
 }
 
 fn resize_row<const C: usize>(source: &[[u8; C]], across: &Windows<i32>, row: &mut [[u8; C]]) {
@@ -229,7 +242,8 @@ fn resize_row<const C: usize>(source: &[[u8; C]], across: &Windows<i32>, row: &m
         let mut sums = [HALF; C];
         for (weight, pixel) in weights.iter().zip(&source[first..]) {
             for channel in 0..C {
-                sums[channel] = sums[channel].wrapping_add(weight.wrapping_mul(i32::from(pixel[channel])));
+                sums[channel] =
+                    sums[channel].wrapping_add(weight.wrapping_mul(i32::from(pixel[channel])));
             }
         }
         *result = sums.map(to_byte);
