@@ -299,6 +299,7 @@ def main():
         lines = ",\n".join(json.dumps(c, separators=(",", ":")) for c in cases)
         index.write(f"[\n{lines}\n]\n")
     save_file(tensors, FOLDER / "tensors.safetensors", {"keras_version": keras.__version__})
+    os.chmod(FOLDER / "tensors.safetensors", 0o644)
     print(f"{len(cases)} cases, {len(tensors)} tensors, Keras {keras.__version__} on {keras.backend.backend()}")
 
 
