@@ -139,15 +139,14 @@ fn title(area: &Area, evaluation: &Evaluation) -> Result<(), EvaluationError> {
         grouped(evaluation.images)
     );
     area.draw_text(&title, &font(20.0, INK), (20, 22))?;
-    let mut subtitle = "Colour: share of the true class".to_owned();
     if let Some(dataset) = &evaluation.dataset {
-        subtitle = format!(
+        let subtitle = format!(
             "{} · {}",
             shown(&dataset.name, 40),
             shown(&dataset.part, 20)
         );
+        area.draw_text(&subtitle, &font(13.0, FAINT), (20, 50))?;
     }
-    area.draw_text(&subtitle, &font(13.0, FAINT), (20, 50))?;
     Ok(())
 }
 
@@ -238,6 +237,7 @@ fn legend(area: &Area, layout: &Layout) -> Result<(), EvaluationError> {
     for percent in [0, 50, 100] {
         area.draw_text(&format!("{percent} %"), &style, (right + 6, level(percent)))?;
     }
+    area.draw_text("of truth", &style, (left, bottom + 18))?;
     Ok(())
 }
 

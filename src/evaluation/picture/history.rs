@@ -73,6 +73,7 @@ fn panel(
         epochs.iter().filter_map(point).collect()
     };
     let curves = [(TRAINING, curve(training)), (VALIDATION, curve(validation))];
+    let labels = epoch_labels(epochs);
     let across = epoch_range(epochs);
     let values = value_range(
         curves
@@ -88,10 +89,7 @@ fn panel(
         .caption(title, font(15.0, INK))
         .x_label_area_size(40)
         .y_label_area_size(56)
-        .build_cartesian_2d(
-            across.clone().with_key_points(epoch_labels(&across)),
-            values,
-        )?;
+        .build_cartesian_2d(across.with_key_points(labels), values)?;
     chart
         .configure_mesh()
         .disable_x_mesh()
@@ -133,34 +131,33 @@ fn legend(area: &Area, validated: bool) -> Result<(), EvaluationError> {
     Ok(())
 }
 
+/// The numbers of the first and the last epoch.
+fn ends(epochs: &[Epoch]) -> (u32, u32) {
+    let numbers = || epochs.iter().map(|epoch| epoch.epoch);
+    (numbers().min().unwrap_or(0), numbers().max().unwrap_or(0))
+}
+
 /// First to last epoch; a lone epoch gets room on both sides.
 fn epoch_range(epochs: &[Epoch]) -> Range<u32> {
-    let numbers = || epochs.iter().map(|epoch| epoch.epoch);
-    let (first, last) = (numbers().min().unwrap_or(0), numbers().max().unwrap_or(0));
-    if first == last {
-        first.saturating_sub(1)..last.saturating_add(1)
-    } else {
-        first..last
+    match ends(epochs) {
+        (first, last) if first == last => first.saturating_sub(1)..last.saturating_add(1),
+        (first, last) => first..last,
     }
 }
 
-/// The epochs that get a label: whole numbers, evenly spaced, at multiples of the step.
-fn epoch_labels(across: &Range<u32>) -> Vec<u32> {
-    let span = across.end - across.start;
-    let step = [1, 2, 5]
-        .into_iter()
-        .cycle()
-        .zip((0..27).map(|index| 10_u32.saturating_pow(index / 3)))
-        .map(|(digit, power): (u32, u32)| digit.saturating_mul(power))
-        .find(|step| span / step <= EPOCH_LABELS)
+/// The epochs that get a label: every 1st, 2nd, 5th, 10th, … so that the labels are few enough to be read.
+fn epoch_labels(epochs: &[Epoch]) -> Vec<u32> {
+    let (first, last) = ends(epochs);
+    let step = (0..10)
+        .flat_map(|power| {
+            [1, 2, 5].map(|digit: u32| digit.saturating_mul(10_u32.saturating_pow(power)))
+        })
+        .find(|step| (last - first) / step <= EPOCH_LABELS)
         .unwrap_or(u32::MAX);
-    let mut labels = Vec::new();
-    let mut next = Some(across.start.div_ceil(step).saturating_mul(step));
-    while let Some(label) = next.filter(|label| *label <= across.end) {
-        labels.push(label);
-        next = label.checked_add(step);
-    }
-    labels
+    let start = first.div_ceil(step).saturating_mul(step);
+    std::iter::successors(Some(start), |label| label.checked_add(step))
+        .take_while(|label| *label <= last)
+        .collect()
 }
 
 /// The values with a little room above and below.
