@@ -223,7 +223,10 @@ fn refusal(error: ImageError, format: &'static str, limits: &Limits) -> ImagingE
 }
 
 fn ends_early(error: &ImageError) -> bool {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    let mut cause: Option<&(dyn Error + 'static)> = match error {
+        ImageError::IoError(error) => Some(error),
+        error => error.source(),
+    };
     while let Some(error) = cause {
         let io_error = error.downcast_ref::<io::Error>();
         if io_error.is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof) {

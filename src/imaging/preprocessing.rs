@@ -198,7 +198,9 @@ impl Preprocessing {
         }
         let tables = self.normaliser(channels).tables;
         for table in tables {
-            if let Some((pixel, &value)) = (0u8..).zip(&table).find(|(_, value)| !value.is_finite())
+            if let Some((pixel, &value)) = (0u8..=255)
+                .zip(&table)
+                .find(|(_, value)| !value.is_finite())
             {
                 return Err(PreprocessingError::Overflow { pixel, value });
             }

@@ -4,6 +4,8 @@
 //! shrinks, across first with an 8-bit result, then down. Nearest follows its `ScaleAffine`. Without antialiasing the support
 //! keeps its width, weights outside the image are dropped and the rest renormalised, and both directions are weighed in one sum.
 
+use std::iter::successors;
+
 use super::Dimensions;
 use super::preprocessing::Filter;
 
@@ -59,7 +61,12 @@ fn resize_channels<const C: usize>(
         return pixels.as_flattened().to_vec();
     }
     let Some(kernel) = Kernel::of(filter) else {
-        return nearest(pixels, from.width, across, down);
+        return nearest(
+            pixels,
+            from.width,
+            &across.nearest(antialias),
+            &down.nearest(antialias),
+        );
     };
     if antialias {
         let (across, down) = (across.windows(kernel, true), down.windows(kernel, true));
@@ -133,15 +140,22 @@ impl Axis {
     }
 
     /// For each result pixel, the one source pixel under its centre.
-    fn nearest(&self) -> Vec<usize> {
-        // Pillow adds the step up rather than multiplying it, and the last digit can decide a pixel.
-        let mut position = f64::from(self.start) + self.step() * 0.5;
-        let mut sources = Vec::with_capacity(self.to);
-        for _ in 0..self.to {
-            sources.push((position as usize).min(self.size - 1));
-            position += self.step();
+    ///
+    /// Where a centre falls between two pixels the last digit decides: Pillow adds its step up in `double`, TensorFlow
+    /// multiplies it in `float`.
+    fn nearest(&self, as_pillow: bool) -> Vec<usize> {
+        let last = self.size - 1;
+        if as_pillow {
+            let first = f64::from(self.start) + self.step() * 0.5;
+            let positions = successors(Some(first), |position| Some(position + self.step()));
+            let sources = positions.map(|position| (position as usize).min(last));
+            return sources.take(self.to).collect();
         }
-        sources
+        let step = (self.end - self.start) / self.to as f32;
+        let position = |index| self.start + (index as f32 + 0.5) * step;
+        (0..self.to)
+            .map(|index| (position(index) as usize).min(last))
+            .collect()
     }
 }
 
@@ -279,12 +293,11 @@ fn sample<const C: usize>(
 fn nearest<const C: usize>(
     pixels: &[[u8; C]],
     source_width: usize,
-    across: Axis,
-    down: Axis,
+    columns: &[usize],
+    rows: &[usize],
 ) -> Vec<u8> {
-    let columns = across.nearest();
-    let mut result = Vec::with_capacity(across.to * down.to * C);
-    for y in down.nearest() {
+    let mut result = Vec::with_capacity(columns.len() * rows.len() * C);
+    for &y in rows {
         let row = &pixels[y * source_width..(y + 1) * source_width];
         result.extend(columns.iter().flat_map(|&x| row[x]));
     }
