@@ -35,7 +35,9 @@ OPTIMIZERS = {
     "adagrad": lambda: O.Adagrad(0.05),
     "adadelta": lambda: O.Adadelta(1.0),
     "adam": lambda: O.Adam(0.01),
-    "adam amsgrad": lambda: O.Adam(0.01, amsgrad=True),
+    # With a short memory, so that the second moment also falls and amsgrad differs from plain Adam.
+    "adam short memory": lambda: O.Adam(0.02, beta_1=0.5, beta_2=0.5),
+    "adam amsgrad": lambda: O.Adam(0.02, beta_1=0.5, beta_2=0.5, amsgrad=True),
 }
 # Loss, outputs, last activation.
 LOSSES = {
