@@ -1,0 +1,361 @@
+//! Two-dimensional convolution.
+use crate::activation::Activation;
+use crate::correlation::{Correlation, Frame, Margins, Phase};
+use crate::error::{ShapeError, batch, length, nonzero, volume};
+use crate::kernel_grad::KernelGrad;
+use crate::level::Level;
+use crate::product::{Chunk, Finish};
+use crate::transpose::transpose;
+use crate::window::{Axis, Tap, spans};
+
+/// Rows and columns of zeros around an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Padding2d {
+    /// Rows above.
+    pub top: usize,
+    /// Rows below.
+    pub bottom: usize,
+    /// Columns on the left.
+    pub left: usize,
+    /// Columns on the right.
+    pub right: usize,
+}
+
+/// What a convolution is made of. Pairs are `(vertical, horizontal)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Conv2dShape {
+    /// Height and width of an input image.
+    pub input: (usize, usize),
+    /// Channels of an input image.
+    pub in_channels: usize,
+    /// Channels of an output image.
+    pub out_channels: usize,
+    /// Height and width of the kernel.
+    pub kernel: (usize, usize),
+    /// Input pixels from one output pixel to the next.
+    pub stride: (usize, usize),
+    /// Input pixels from one tap of the kernel to the next.
+    pub dilation: (usize, usize),
+    /// Zeros around the input, less on every side than the dilated kernel spans.
+    pub padding: Padding2d,
+    /// Groups that the channels fall into, each convolved by itself. A depthwise convolution has one per input channel.
+    pub groups: usize,
+}
+
+/// A convolution of one shape, for batches of any size.
+///
+/// `x` is `[n, height, width, in_channels]`, `kernel` is `[kernel height, kernel width, in_channels / groups,
+/// out_channels]`, `y` is `[n, output height, output width, out_channels]`, where the output has
+/// `(padded size - dilation · (kernel size - 1) - 1) / stride + 1` rows and columns. The kernel isn't flipped. Output
+/// channels are ordered by group; Keras' `DepthwiseConv2D` with kernel `[kh, kw, channels, multiplier]` is
+/// `groups = in_channels`, `out_channels = channels · multiplier`, with the kernel as it lies.
+#[derive(Debug, Clone)]
+pub struct Conv2d {
+    shape: Conv2dShape,
+    axes: (Axis, Axis),
+    output: Frame,
+    kernel_len: usize,
+    forward: Correlation,
+    level: Level,
+}
+
+impl Conv2d {
+    /// Plans the convolution of `shape`.
+    ///
+    /// # Errors
+    ///
+    /// [`ShapeError`] if a size is 0 or the sizes are too large, the groups don't divide the channels, the kernel spans
+    /// more than the padded image, or the padding reaches the kernel's span.
+    pub fn new(shape: Conv2dShape) -> Result<Self, ShapeError> {
+        let Conv2dShape {
+            input,
+            in_channels,
+            out_channels,
+            kernel,
+            stride,
+            dilation,
+            padding,
+            groups,
+        } = shape;
+        nonzero(&[
+            ("the input height", input.0),
+            ("the input width", input.1),
+            ("the number of input channels", in_channels),
+            ("the number of output channels", out_channels),
+            ("the kernel height", kernel.0),
+            ("the kernel width", kernel.1),
+            ("the vertical stride", stride.0),
+            ("the horizontal stride", stride.1),
+            ("the vertical dilation", dilation.0),
+            ("the horizontal dilation", dilation.1),
+            ("the number of groups", groups),
+        ])?;
+        for channels in [in_channels, out_channels] {
+            if channels % groups != 0 {
+                return Err(ShapeError::Groups { channels, groups });
+            }
+        }
+        let height = Axis::new(
+            input.0,
+            kernel.0,
+            stride.0,
+            dilation.0,
+            (padding.top, padding.bottom),
+        )?;
+        let width = Axis::new(
+            input.1,
+            kernel.1,
+            stride.1,
+            dilation.1,
+            (padding.left, padding.right),
+        )?;
+        let input = Frame {
+            height: input.0,
+            width: input.1,
+            channels: in_channels,
+        };
+        let output = Frame {
+            height: height.output,
+            width: width.output,
+            channels: out_channels,
+        };
+        volume(
+            "a padded input image",
+            &[height.padded, width.padded, in_channels],
+        )?;
+        volume(
+            "an output image",
+            &[output.height, output.width, out_channels],
+        )?;
+        let kernel_len = volume(
+            "the kernel",
+            &[kernel.0, kernel.1, in_channels / groups, out_channels],
+        )?;
+        volume(
+            "a padded output image",
+            &[height.back_padded(), width.back_padded(), out_channels],
+        )?;
+
+        let rows = (0..kernel.0).flat_map(|ky| {
+            (0..kernel.1).map(move |kx| Tap {
+                y: ky * dilation.0,
+                x: kx * dilation.1,
+            })
+        });
+        let phase = Phase {
+            rows: (0, 1, output.height),
+            columns: (0, 1, output.width),
+            first: (0, 0),
+            steps: (height.stride, width.stride),
+            tall: height.span,
+            chunks: Chunk::cut(
+                spans(rows, width.padded, in_channels, in_channels / groups, 0),
+                1,
+            ),
+        };
+        let forward = Correlation {
+            input,
+            margins: Margins {
+                top: padding.top,
+                bottom: padding.bottom,
+                left: padding.left,
+                right: padding.right,
+            },
+            output,
+            groups,
+            phases: vec![phase],
+            terms: kernel.0 * kernel.1 * (in_channels / groups),
+        };
+        Ok(Self {
+            shape,
+            axes: (height, width),
+            output,
+            kernel_len,
+            forward,
+            level: Level::default(),
+        })
+    }
+
+    /// The same convolution on another instruction set.
+    pub fn with_level(self, level: Level) -> Self {
+        Self { level, ..self }
+    }
+
+    /// The shape that this was made for.
+    pub fn shape(&self) -> &Conv2dShape {
+        &self.shape
+    }
+
+    /// Height and width of an output image.
+    pub fn output(&self) -> (usize, usize) {
+        (self.output.height, self.output.width)
+    }
+
+    /// Values in an input image.
+    pub fn input_len(&self) -> usize {
+        self.forward.input.len()
+    }
+
+    /// Values in an output image.
+    pub fn output_len(&self) -> usize {
+        self.output.len()
+    }
+
+    /// Values in the kernel.
+    pub fn kernel_len(&self) -> usize {
+        self.kernel_len
+    }
+
+    /// `y = activation(x ∗ kernel + bias)`; the bias is one value per output channel.
+    ///
+    /// # Errors
+    ///
+    /// [`ShapeError::Length`] if a slice doesn't have the length that the shape gives it.
+    pub fn forward(
+        &self,
+        x: &[f32],
+        kernel: &[f32],
+        bias: Option<&[f32]>,
+        activation: Activation,
+        y: &mut [f32],
+    ) -> Result<(), ShapeError> {
+        self.check(x.len(), kernel.len(), y.len())?;
+        if let Some(bias) = bias {
+            length("the bias", bias.len(), self.shape.out_channels)?;
+        }
+        self.forward.run(
+            self.level,
+            x,
+            kernel,
+            y,
+            Finish {
+                bias,
+                bounds: activation.bounds(),
+            },
+        );
+        Ok(())
+    }
+
+    /// `dx`, the gradient of the input, from `dy`, that of the output.
+    ///
+    /// # Errors
+    ///
+    /// [`ShapeError::Length`] if a slice doesn't have the length that the shape gives it.
+    pub fn grad_input(&self, dy: &[f32], kernel: &[f32], dx: &mut [f32]) -> Result<(), ShapeError> {
+        self.check(dx.len(), kernel.len(), dy.len())?;
+        let (plan, turned) = self.backward(kernel);
+        plan.run(self.level, dy, &turned, dx, Finish::NONE);
+        Ok(())
+    }
+
+    /// `dkernel`, the gradient of the kernel, from the input and `dy`, the gradient of the output.
+    ///
+    /// The gradient of the bias is [`column_sums`](crate::column_sums) of `dy`.
+    ///
+    /// # Errors
+    ///
+    /// [`ShapeError::Length`] if a slice doesn't have the length that the shape gives it.
+    pub fn grad_kernel(
+        &self,
+        x: &[f32],
+        dy: &[f32],
+        dkernel: &mut [f32],
+    ) -> Result<(), ShapeError> {
+        self.check(x.len(), dkernel.len(), dy.len())?;
+        KernelGrad::new(&self.shape, &self.forward).run(self.level, x, dy, dkernel);
+        Ok(())
+    }
+
+    fn check(&self, x: usize, kernel: usize, y: usize) -> Result<(), ShapeError> {
+        let images = batch("the input", x, self.input_len())?;
+        length("the kernel", kernel, self.kernel_len)?;
+        length(
+            "the output",
+            y,
+            volume("the output", &[images, self.output_len()])?,
+        )
+    }
+
+    /// The gradient of the input as a correlation of the padded `dy`, and the kernel turned to suit: for each phase its
+    /// taps from last to first, each `[output channels of a group, input channels]`.
+    ///
+    /// Input pixel `i` meets tap `k` at output pixel `(i + padding - k · dilation) / stride` where that is whole; so the
+    /// pixels with the same `(i + padding) mod stride` share their taps.
+    fn backward(&self, kernel: &[f32]) -> (Correlation, Vec<f32>) {
+        let Conv2dShape {
+            in_channels,
+            out_channels,
+            kernel: size,
+            groups,
+            ..
+        } = self.shape;
+        let (inputs, outputs) = (in_channels / groups, out_channels / groups);
+        let (vertical, horizontal) = &self.axes;
+        let ((top, bottom), (left, right)) = (vertical.back_margins(), horizontal.back_margins());
+        let padded_width = horizontal.back_padded();
+
+        let mut turned = vec![0.0; self.kernel_len];
+        let mut phases = Vec::new();
+        let mut row = 0;
+        for y in vertical.back_phases() {
+            for x in horizontal.back_phases() {
+                let taps = || {
+                    y.taps
+                        .iter()
+                        .flat_map(|ty| x.taps.iter().map(move |tx| (ty, tx)))
+                };
+                let offsets = taps().map(|(ty, tx)| Tap {
+                    y: ty.offset,
+                    x: tx.offset,
+                });
+                let chunks =
+                    Chunk::cut(spans(offsets, padded_width, out_channels, outputs, row), 1);
+                for (ty, tx) in taps() {
+                    let tap = ty.index * size.1 + tx.index;
+                    let from = &kernel[tap * inputs * out_channels..][..inputs * out_channels];
+                    let to = &mut turned[row * in_channels..][..outputs * in_channels];
+                    turn(from, to, groups, inputs, outputs);
+                    row += outputs;
+                }
+                phases.push(Phase {
+                    rows: (y.start, vertical.stride, y.count),
+                    columns: (x.start, horizontal.stride, x.count),
+                    first: (y.first, x.first),
+                    steps: (1, 1),
+                    tall: y.taps.last().map_or(0, |tap| tap.offset + 1),
+                    chunks,
+                });
+            }
+        }
+        let plan = Correlation {
+            input: self.output,
+            margins: Margins {
+                top,
+                bottom,
+                left,
+                right,
+            },
+            output: self.forward.input,
+            groups,
+            phases,
+            terms: (size.0 * size.1 * outputs).div_ceil(vertical.stride * horizontal.stride),
+        };
+        (plan, turned)
+    }
+}
+
+/// Transposes one tap, `[inputs, groups · outputs]`, to `[outputs, groups · inputs]`, each group by itself.
+fn turn(from: &[f32], to: &mut [f32], groups: usize, inputs: usize, outputs: usize) {
+    if groups == 1 {
+        // `transpose` makes rows of as many values as `from` has rows.
+        return transpose(from, outputs, inputs, outputs, to);
+    }
+    for group in 0..groups {
+        for input in 0..inputs {
+            for output in 0..outputs {
+                to[output * groups * inputs + group * inputs + input] =
+                    from[input * groups * outputs + group * outputs + output];
+            }
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! A window moved over a padded image, its products summed over channels: what a convolution is, and the gradient of its
+//! input too.
+use pulp::{Simd, WithSimd};
+
+use crate::level::Level;
+use crate::matrix::MatrixMut;
+use crate::product::{Chunk, Finish, Grid, Start, Weights, product};
+use crate::scratch::with_scratch;
+
+/// The size of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Frame {
+    pub height: usize,
+    pub width: usize,
+    pub channels: usize,
+}
+
+impl Frame {
+    pub fn len(self) -> usize {
+        self.height * self.width * self.channels
+    }
+}
+
+/// Rows and columns of zeros around an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Margins {
+    pub top: usize,
+    pub bottom: usize,
+    pub left: usize,
+    pub right: usize,
+}
+
+impl Margins {
+    /// The frame with its margins.
+    pub fn around(self, frame: Frame) -> Frame {
+        Frame {
+            height: frame.height + self.top + self.bottom,
+            width: frame.width + self.left + self.right,
+            channels: frame.channels,
+        }
+    }
+
+    /// How much room [`Self::pad`] needs.
+    pub fn room(self, frame: Frame) -> usize {
+        if self == Self::default() {
+            0
+        } else {
+            self.around(frame).len()
+        }
+    }
+
+    /// `image` with its margins: itself if there are none, or a copy in `room`, of whose rows only `from..to` are filled.
+    pub fn pad<'a>(
+        self,
+        image: &'a [f32],
+        frame: Frame,
+        (from, to): (usize, usize),
+        room: &'a mut [f32],
+    ) -> &'a [f32] {
+        if self == Self::default() {
+            return image;
+        }
+        let row = frame.width * frame.channels;
+        let (left, wide) = (
+            self.left * frame.channels,
+            self.around(frame).width * frame.channels,
+        );
+        for y in from..to {
+            let to = &mut room[y * wide..(y + 1) * wide];
+            if y < self.top || y >= self.top + frame.height {
+                to.fill(0.0);
+            } else {
+                let from = (y - self.top) * row;
+                to[..left].fill(0.0);
+                to[left..left + row].copy_from_slice(&image[from..from + row]);
+                to[left + row..].fill(0.0);
+            }
+        }
+        room
+    }
+}
+
+/// Output pixels, at equal steps in each direction, that the same taps of the window fall on.
+///
+/// A convolution has one phase. The gradient of the input of a convolution with stride `s` has `s` in each direction.
+#[derive(Debug, Clone)]
+pub(crate) struct Phase {
+    /// First output row, the step between rows, and how many there are; then the same for columns.
+    pub rows: (usize, usize, usize),
+    pub columns: (usize, usize, usize),
+    /// Row and column of the padded input under the window's first tap at the first output pixel.
+    pub first: (usize, usize),
+    /// Steps in the padded input from one output row or column to the next.
+    pub steps: (usize, usize),
+    /// Rows of the padded input that the taps span.
+    pub tall: usize,
+    pub chunks: Vec<Chunk>,
+}
+
+/// The plan: from images of one size to images of another.
+#[derive(Debug, Clone)]
+pub(crate) struct Correlation {
+    pub input: Frame,
+    pub margins: Margins,
+    pub output: Frame,
+    /// Input and output channels fall into so many groups, each computed from its own.
+    pub groups: usize,
+    pub phases: Vec<Phase>,
+    /// Products to compute for one output pixel, for judging how finely to split the work.
+    pub terms: usize,
+}
+
+/// Tasks are split until they are about so many multiplications, some tens of microseconds.
+pub(crate) const TASK: usize = 1 << 19;
+
+/// How many tasks to split `work` multiplications into.
+pub(crate) fn tasks(work: usize) -> usize {
+    let threads = rayon::current_num_threads();
+    if threads == 1 {
+        1
+    } else {
+        (work / TASK).clamp(1, 4 * threads)
+    }
+}
+
+/// Lines of output, counted over the whole batch, and a range of their channels.
+struct Task<'a> {
+    lines: (usize, usize),
+    column: usize,
+    out: MatrixMut<'a>,
+}
+
+impl Correlation {
+    /// Fills `out` from the images in `x` and `weights`, whose rows are the chunks' and whose columns are the output's
+    /// channels.
+    pub fn run(&self, level: Level, x: &[f32], weights: &[f32], out: &mut [f32], finish: Finish) {
+        let lines = out.len() / (self.output.width * self.output.channels);
+        let work = out.len().saturating_mul(self.terms);
+        let task = Task {
+            lines: (0, lines),
+            column: 0,
+            out: MatrixMut::new(out, self.output.channels),
+        };
+        self.split(level, x, weights, task, finish, tasks(work));
+    }
+
+    fn split(
+        &self,
+        level: Level,
+        x: &[f32],
+        weights: &[f32],
+        task: Task,
+        finish: Finish,
+        pieces: usize,
+    ) {
+        let Task {
+            lines: (from, to),
+            column,
+            out,
+        } = task;
+        let (height, width) = (self.output.height, self.output.width);
+        let lines = to - from;
+        // Between images where there are several; then between rows while the parts keep their tiles of pixels full; and
+        // between channels only where an image is that small.
+        let images = lines / height;
+        let at = if images >= 2 {
+            images / 2 * height
+        } else if self.phases.len() == 1 && lines >= 2 && lines * width >= 48 {
+            lines / 2
+        } else {
+            0
+        };
+        let half = (out.columns() / 2).next_multiple_of(32);
+        let ((first_lines, first_column, first), (second_lines, second_column, second)) =
+            if pieces >= 2 && at > 0 {
+                let (first, second) = out.split_rows(at * width);
+                (
+                    ((from, from + at), column, first),
+                    ((from + at, to), column, second),
+                )
+            } else if pieces >= 2 && self.groups == 1 && half < out.columns() {
+                let (first, second) = out.split_columns(half);
+                (
+                    ((from, to), column, first),
+                    ((from, to), column + half, second),
+                )
+            } else {
+                let task = Task {
+                    lines: (from, to),
+                    column,
+                    out,
+                };
+                return with_scratch(self.margins.room(self.input), |room| {
+                    level.run(Leaf {
+                        plan: self,
+                        x,
+                        weights,
+                        task,
+                        finish,
+                        room,
+                    });
+                });
+            };
+        let first = Task {
+            lines: first_lines,
+            column: first_column,
+            out: first,
+        };
+        let second = Task {
+            lines: second_lines,
+            column: second_column,
+            out: second,
+        };
+        rayon::join(
+            || self.split(level, x, weights, first, finish, pieces / 2),
+            || self.split(level, x, weights, second, finish, pieces - pieces / 2),
+        );
+    }
+}
+
+/// One task's work.
+struct Leaf<'a> {
+    plan: &'a Correlation,
+    x: &'a [f32],
+    weights: &'a [f32],
+    task: Task<'a>,
+    finish: Finish<'a>,
+    room: &'a mut [f32],
+}
+
+impl WithSimd for Leaf<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self {
+            plan,
+            x,
+            weights,
+            mut task,
+            finish,
+            room,
+        } = self;
+        let (input, output) = (plan.input, plan.output);
+        let row = plan.margins.around(input).width * input.channels;
+        let (from, to) = task.lines;
+        let mut line = from;
+        while line < to {
+            let image = line / output.height;
+            let begin = line % output.height;
+            let end = (begin + to - line).min(output.height);
+            let base = (line - from) * output.width;
+
+            let needed = plan
+                .phases
+                .iter()
+                .filter_map(|phase| phase.input_rows(phase.within(begin, end)));
+            let needed = needed
+                .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+                .unwrap_or((0, 0));
+            let pixels = &x[image * input.len()..(image + 1) * input.len()];
+            let pixels = plan.margins.pad(pixels, input, needed, room);
+            for phase in &plan.phases {
+                let (low, high) = phase.within(begin, end);
+                if low == high {
+                    continue;
+                }
+                let ((first, step, _), (left, across, wide)) = (phase.rows, phase.columns);
+                let grid = Grid {
+                    width: wide,
+                    input: (phase.first.0 + low * phase.steps.0) * row
+                        + phase.first.1 * input.channels,
+                    input_row: phase.steps.0 * row,
+                    input_column: phase.steps.1 * input.channels,
+                    output: base + (first + low * step - begin) * output.width + left,
+                    skipped: 0,
+                    output_row: step * output.width,
+                    output_column: across,
+                };
+                let rows = (high - low) * wide;
+                plan.groups(
+                    simd,
+                    pixels,
+                    &grid,
+                    rows,
+                    &phase.chunks,
+                    weights,
+                    &mut task,
+                    finish,
+                );
+            }
+            line += end - begin;
+        }
+    }
+}
+
+impl Phase {
+    /// Which of the phase's rows fall on output rows `begin..end`.
+    fn within(&self, begin: usize, end: usize) -> (usize, usize) {
+        let (first, step, count) = self.rows;
+        let before = |row: usize| row.saturating_sub(first).div_ceil(step).min(count);
+        (before(begin), before(end))
+    }
+
+    /// The rows of the padded input that the phase's rows `low..high` are computed from.
+    fn input_rows(&self, (low, high): (usize, usize)) -> Option<(usize, usize)> {
+        let last = high.checked_sub(1).filter(|_| low < high)?;
+        Some((
+            self.first.0 + low * self.steps.0,
+            self.first.0 + last * self.steps.0 + self.tall,
+        ))
+    }
+}
+
+impl Correlation {
+    /// Computes `rows` pixels of `grid`, group after group.
+    #[allow(clippy::too_many_arguments)]
+    #[inline(always)]
+    fn groups<S: Simd>(
+        &self,
+        simd: S,
+        pixels: &[f32],
+        grid: &Grid,
+        rows: usize,
+        chunks: &[Chunk],
+        weights: &[f32],
+        task: &mut Task,
+        finish: Finish,
+    ) {
+        let (inputs, outputs) = (
+            self.input.channels / self.groups,
+            self.output.channels / self.groups,
+        );
+        let stride = self.output.channels;
+        for group in 0..self.groups {
+            let width = if self.groups == 1 {
+                task.out.columns()
+            } else {
+                outputs
+            };
+            let column = task.column + group * outputs;
+            let mut out = task.out.columns_mut(group * outputs, width);
+            let finish = Finish {
+                bias: finish.bias.map(|bias| &bias[column..column + width]),
+                ..finish
+            };
+            let weights = Weights {
+                values: weights,
+                stride,
+                column,
+            };
+            product(
+                simd,
+                &pixels[group * inputs..],
+                grid,
+                (0, rows),
+                chunks,
+                weights,
+                &mut out,
+                Start::Replace,
+                finish,
+            );
+        }
+    }
+}

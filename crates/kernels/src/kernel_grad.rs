@@ -1,0 +1,266 @@
+//! The gradient of a convolution's kernel: the products of input and output gradient, summed over pixels and images.
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+use crate::conv2d::Conv2dShape;
+use crate::correlation::{Correlation, Frame, Margins, tasks};
+use crate::level::Level;
+use crate::matrix::MatrixMut;
+use crate::product::{Chunk, Finish, Grid, Span, Start, Weights, product};
+use crate::scratch::with_scratch;
+
+/// The plan, derived from that of the forward pass.
+///
+/// The kernel is a matrix whose rows are taps × input channels and whose columns are output channels. As a [`product`]
+/// its rows begin at the taps, its terms are the pixels, and its weights the output gradient.
+pub(crate) struct KernelGrad {
+    input: Frame,
+    margins: Margins,
+    output: Frame,
+    groups: usize,
+    /// Rows that lie at two nested steps: all of them if taps touch in memory, or else those of one row of taps.
+    strips: Vec<Grid>,
+    strip_rows: usize,
+    pixels: Chunk,
+}
+
+/// Values that the partial sums of all blocks of images may take: 4 MiB, small beside the batch itself.
+const PARTIAL: usize = 1 << 20;
+/// Blocks of images at most, which bounds the threads that can work on a small kernel.
+const BLOCKS: usize = 16;
+
+impl KernelGrad {
+    pub fn new(shape: &Conv2dShape, forward: &Correlation) -> Self {
+        let Correlation {
+            input,
+            margins,
+            output,
+            groups,
+            ..
+        } = *forward;
+        let (height, width) = shape.kernel;
+        let used = input.channels / groups;
+        let row = margins.around(input).width * input.channels;
+        let steps = forward.phases[0].steps;
+        let (down, across) = (shape.dilation.0 * row, shape.dilation.1 * input.channels);
+        let strips = if across == used {
+            vec![Grid {
+                width: width * used,
+                input: 0,
+                input_row: down,
+                input_column: 1,
+                output: 0,
+                skipped: 0,
+                output_row: width * used,
+                output_column: 1,
+            }]
+        } else {
+            let strip = |y| Grid {
+                width: used,
+                input: y * down,
+                input_row: across,
+                input_column: 1,
+                output: y * width * used,
+                skipped: 0,
+                output_row: used,
+                output_column: 1,
+            };
+            (0..height).map(strip).collect()
+        };
+        let strip_rows = height * width * used / strips.len();
+        let line = |y| Span {
+            input: y * steps.0 * row,
+            weight: y * output.width,
+            len: output.width,
+        };
+        let pixels = Chunk::new(
+            (0..output.height).map(line).collect(),
+            steps.1 * input.channels,
+        );
+        Self {
+            input,
+            margins,
+            output,
+            groups,
+            strips,
+            strip_rows,
+            pixels,
+        }
+    }
+
+    fn rows(&self) -> usize {
+        self.strips.len() * self.strip_rows
+    }
+
+    /// Fills `dkernel`.
+    pub fn run(&self, level: Level, x: &[f32], dy: &[f32], dkernel: &mut [f32]) {
+        let images = x.len() / self.input.len();
+        // How the batch falls into blocks depends on sizes alone, so the sums don't depend on the threads.
+        let blocks = images.min(PARTIAL / dkernel.len()).clamp(1, BLOCKS);
+        let job = Job {
+            plan: self,
+            level,
+            x,
+            dy,
+            images,
+            blocks,
+        };
+        let work = dy.len().saturating_mul(self.rows());
+        if blocks == 1 {
+            dkernel.fill(0.0);
+            job.split(
+                0,
+                MatrixMut::new(dkernel, self.output.channels),
+                tasks(work),
+            );
+            return;
+        }
+        let mut partial = vec![0.0; blocks * dkernel.len()];
+        job.split(
+            0,
+            MatrixMut::new(&mut partial, self.output.channels),
+            tasks(work),
+        );
+        let len = dkernel.len();
+        const STRETCH: usize = 4096;
+        dkernel
+            .par_chunks_mut(STRETCH)
+            .enumerate()
+            .for_each(|(index, sums)| {
+                let from = index * STRETCH;
+                sums.copy_from_slice(&partial[from..from + sums.len()]);
+                for block in 1..blocks {
+                    let part = &partial[block * len + from..][..sums.len()];
+                    sums.iter_mut()
+                        .zip(part)
+                        .for_each(|(sum, part)| *sum += part);
+                }
+            });
+    }
+}
+
+/// One call's work: for each block of images the rows of a kernel.
+#[derive(Clone, Copy)]
+struct Job<'a> {
+    plan: &'a KernelGrad,
+    level: Level,
+    x: &'a [f32],
+    dy: &'a [f32],
+    images: usize,
+    blocks: usize,
+}
+
+impl Job<'_> {
+    /// Fills rows from `first` on, counted over all blocks.
+    fn split(&self, first: usize, out: MatrixMut, pieces: usize) {
+        // A tile's worth of rows isn't worth splitting: every task walks its images anew.
+        const FEW: usize = 12;
+        if pieces < 2 || out.rows() <= FEW {
+            return with_scratch(self.plan.margins.room(self.plan.input), |room| {
+                self.level.run(Leaf {
+                    job: *self,
+                    first,
+                    out,
+                    room,
+                });
+            });
+        }
+        let rows = self.plan.rows();
+        let (blocks, half) = (out.rows() / rows, out.rows() / 2);
+        let at = if blocks >= 2 {
+            blocks / 2 * rows
+        } else {
+            half.next_multiple_of(FEW).min(out.rows())
+        };
+        let (top, bottom) = out.split_rows(at);
+        rayon::join(
+            || self.split(first, top, pieces / 2),
+            || self.split(first + at, bottom, pieces - pieces / 2),
+        );
+    }
+}
+
+/// One task's work.
+struct Leaf<'a> {
+    job: Job<'a>,
+    first: usize,
+    out: MatrixMut<'a>,
+    room: &'a mut [f32],
+}
+
+impl WithSimd for Leaf<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self {
+            job:
+                Job {
+                    plan,
+                    x,
+                    dy,
+                    images,
+                    blocks,
+                    ..
+                },
+            first,
+            mut out,
+            room,
+        } = self;
+        let (inputs, outputs) = (
+            plan.input.channels / plan.groups,
+            plan.output.channels / plan.groups,
+        );
+        let end = first + out.rows();
+        let padded = plan.margins.around(plan.input);
+        let mut row = first;
+        while row < end {
+            let block = row / plan.rows();
+            let from = row % plan.rows();
+            let to = (from + end - row).min(plan.rows());
+            for image in block * images / blocks..(block + 1) * images / blocks {
+                let pixels = &x[image * plan.input.len()..][..plan.input.len()];
+                let pixels = plan
+                    .margins
+                    .pad(pixels, plan.input, (0, padded.height), room);
+                let values = &dy[image * plan.output.len()..][..plan.output.len()];
+                for group in 0..plan.groups {
+                    let weights = Weights {
+                        values,
+                        stride: plan.output.channels,
+                        column: group * outputs,
+                    };
+                    let mut out = out.columns_mut(group * outputs, outputs);
+                    for (index, strip) in plan.strips.iter().enumerate() {
+                        let base = index * plan.strip_rows;
+                        let low = from.max(base);
+                        let high = to.min(base + plan.strip_rows);
+                        if low >= high {
+                            continue;
+                        }
+                        let strip = Grid {
+                            output: strip.output + (row - first),
+                            skipped: from,
+                            ..*strip
+                        };
+                        let rows = (low - base, high - base);
+                        let chunks = std::slice::from_ref(&plan.pixels);
+                        let x = &pixels[group * inputs..];
+                        product(
+                            simd,
+                            x,
+                            &strip,
+                            rows,
+                            chunks,
+                            weights,
+                            &mut out,
+                            Start::Add,
+                            Finish::NONE,
+                        );
+                    }
+                }
+            }
+            row += to - from;
+        }
+    }
+}

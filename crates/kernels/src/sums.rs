@@ -1,0 +1,59 @@
+//! Sums down the columns of a matrix: the gradient of a bias.
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+use crate::error::{ShapeError, batch, nonzero};
+use crate::level::{Level, load, store};
+
+/// Rows that are summed by themselves first, whatever the threads.
+const ROWS: usize = 256;
+
+/// Fills `sums` with the sum of each column of `values`, whose rows have `sums.len()` values.
+///
+/// # Errors
+///
+/// [`ShapeError`] if `sums` is empty or `values` isn't a whole number of rows.
+pub fn column_sums(level: Level, values: &[f32], sums: &mut [f32]) -> Result<(), ShapeError> {
+    nonzero(&[("the number of columns", sums.len())])?;
+    batch("the matrix", values.len(), sums.len())?;
+    let columns = sums.len();
+    let stretch = ROWS * columns;
+    let mut partial = vec![0.0; values.len().div_ceil(stretch) * columns];
+    partial
+        .par_chunks_mut(columns)
+        .zip(values.par_chunks(stretch))
+        .with_min_len(4)
+        .for_each(|(sums, values)| {
+            level.run(Sum { values, sums });
+        });
+    sums.fill(0.0);
+    level.run(Sum {
+        values: &partial,
+        sums,
+    });
+    Ok(())
+}
+
+struct Sum<'a> {
+    values: &'a [f32],
+    sums: &'a mut [f32],
+}
+
+impl WithSimd for Sum<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let columns = self.sums.len();
+        for row in self.values.chunks_exact(columns) {
+            for (sums, values) in self
+                .sums
+                .chunks_mut(S::F32_LANES)
+                .zip(row.chunks(S::F32_LANES))
+            {
+                let sum = simd.add_f32s(load(simd, sums), load(simd, values));
+                store(simd, sums, sum);
+            }
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! Convolution and its gradients.
+use kernels::{Activation, Conv2d, Conv2dShape, Padding2d, column_sums};
+use proptest::prelude::*;
+
+use crate::reference::{
+    Sum, assert_same_bits, assert_sums, conv_shapes, levels, on_threads, products, values,
+};
+
+fn shape(size: usize, channels: (usize, usize), kernel: usize, pad: usize) -> Conv2dShape {
+    Conv2dShape {
+        input: (size, size),
+        in_channels: channels.0,
+        out_channels: channels.1,
+        kernel: (kernel, kernel),
+        stride: (1, 1),
+        dilation: (1, 1),
+        padding: Padding2d {
+            top: pad,
+            bottom: pad,
+            left: pad,
+            right: pad,
+        },
+        groups: 1,
+    }
+}
+
+/// Compares forward and all gradients with the reference on every level.
+fn check(shape: Conv2dShape, images: usize, seed: u64) {
+    let plan = Conv2d::new(shape).unwrap();
+    let x = values(images * plan.input_len(), seed);
+    let kernel = values(plan.kernel_len(), seed + 1);
+    let bias = values(shape.out_channels, seed + 2);
+    let dy = values(images * plan.output_len(), seed + 3);
+
+    let mut want_y = vec![Sum::default(); dy.len()];
+    let mut want_dx = vec![Sum::default(); x.len()];
+    let mut want_dkernel = vec![Sum::default(); kernel.len()];
+    products(&plan, images, |i, k, o| {
+        let [x, w, g] = [x[i], kernel[k], dy[o]].map(f64::from);
+        want_y[o].add(x * w);
+        want_dx[i].add(w * g);
+        want_dkernel[k].add(x * g);
+    });
+    let mut want_dbias = vec![Sum::default(); bias.len()];
+    for (index, dy) in dy.iter().enumerate() {
+        want_dbias[index % bias.len()].add(f64::from(*dy));
+    }
+    let plain = want_y.clone();
+    for (index, sum) in want_y.iter_mut().enumerate() {
+        sum.add(f64::from(bias[index % bias.len()]));
+    }
+
+    for level in levels() {
+        let plan = plan.clone().with_level(level);
+        let what = |name| format!("{name} on {level:?} of {shape:?}");
+        let mut y = vec![f32::NAN; dy.len()];
+        plan.forward(&x, &kernel, None, Activation::Linear, &mut y)
+            .unwrap();
+        assert_sums(&what("y without bias"), &y, &plain);
+        plan.forward(&x, &kernel, Some(&bias), Activation::Linear, &mut y)
+            .unwrap();
+        assert_sums(&what("y"), &y, &want_y);
+        let mut rectified = vec![f32::NAN; dy.len()];
+        plan.forward(&x, &kernel, Some(&bias), Activation::Relu, &mut rectified)
+            .unwrap();
+        let want: Vec<f32> = y.iter().map(|y| y.max(0.0)).collect();
+        assert_eq!(rectified, want, "{}", what("relu"));
+
+        let mut dx = vec![f32::NAN; x.len()];
+        plan.grad_input(&dy, &kernel, &mut dx).unwrap();
+        assert_sums(&what("dx"), &dx, &want_dx);
+        let mut dkernel = vec![f32::NAN; kernel.len()];
+        plan.grad_kernel(&x, &dy, &mut dkernel).unwrap();
+        assert_sums(&what("dkernel"), &dkernel, &want_dkernel);
+        let mut dbias = vec![f32::NAN; bias.len()];
+        column_sums(level, &dy, &mut dbias).unwrap();
+        assert_sums(&what("dbias"), &dbias, &want_dbias);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(192))]
+
+    #[test]
+    fn any_shape_matches_float64(shape in conv_shapes(), images in 0..4usize, seed in 0..1000u64) {
+        check(shape, images, seed);
+    }
+
+    #[test]
+    fn plans_never_panic(
+        sizes in prop::array::uniform10(prop_oneof![0..4usize, Just(usize::MAX), Just(1 << 40)]),
+        pad in prop::array::uniform4(prop_oneof![0..3usize, Just(usize::MAX)]),
+    ) {
+        let [a, b, c, d, e, f, g, h, i, j] = sizes;
+        let padding = Padding2d { top: pad[0], bottom: pad[1], left: pad[2], right: pad[3] };
+        let plan = Conv2d::new(Conv2dShape {
+            input: (a, b), in_channels: c, out_channels: d, kernel: (e, f), stride: (g, h), dilation: (i, j), padding,
+            groups: 1,
+        });
+        if let Ok(plan) = plan && plan.input_len() < 1000 && plan.output_len() < 1000 && plan.kernel_len() < 1000 {
+            check(*plan.shape(), 1, 1);
+        }
+    }
+}
+
+#[test]
+fn the_networks_shapes_match_float64() {
+    check(shape(28, (1, 32), 3, 0), 2, 1);
+    check(shape(26, (32, 64), 3, 0), 2, 2);
+    check(shape(8, (128, 128), 3, 1), 1, 3);
+    check(shape(9, (70, 50), 1, 0), 3, 4);
+    check(
+        Conv2dShape {
+            stride: (2, 2),
+            ..shape(15, (3, 32), 3, 1)
+        },
+        2,
+        5,
+    );
+    check(
+        Conv2dShape {
+            groups: 40,
+            ..shape(12, (40, 40), 3, 1)
+        },
+        2,
+        6,
+    );
+}
+
+#[test]
+fn an_image_gets_the_same_bits_in_any_batch_and_on_any_threads() {
+    for shape in [
+        shape(14, (5, 70), 3, 1),
+        Conv2dShape {
+            groups: 24,
+            ..shape(14, (24, 24), 3, 1)
+        },
+    ] {
+        let plan = Conv2d::new(shape).unwrap();
+        let kernel = values(plan.kernel_len(), 1);
+        let bias = values(shape.out_channels, 2);
+        let x = values(64 * plan.input_len(), 3);
+        let dy = values(64 * plan.output_len(), 4);
+        let one = |image: usize| {
+            let mut y = vec![0.0; plan.output_len()];
+            let x = &x[image * plan.input_len()..][..plan.input_len()];
+            plan.forward(x, &kernel, Some(&bias), Activation::Relu, &mut y)
+                .unwrap();
+            let mut dx = vec![0.0; plan.input_len()];
+            plan.grad_input(
+                &dy[image * plan.output_len()..][..plan.output_len()],
+                &kernel,
+                &mut dx,
+            )
+            .unwrap();
+            (y, dx)
+        };
+        let alone: (Vec<_>, Vec<_>) = on_threads(1, || (0..64).map(one).unzip());
+        let (want_y, want_dx) = (alone.0.concat(), alone.1.concat());
+        for threads in [1, 2, 4] {
+            for images in [1, 2, 3, 7, 16, 33, 64] {
+                let (inputs, outputs) = (images * plan.input_len(), images * plan.output_len());
+                let (mut y, mut dx) = (vec![0.0; outputs], vec![0.0; inputs]);
+                on_threads(threads, || {
+                    plan.forward(&x[..inputs], &kernel, Some(&bias), Activation::Relu, &mut y)
+                        .unwrap();
+                    plan.grad_input(&dy[..outputs], &kernel, &mut dx).unwrap();
+                });
+                assert_same_bits("y", &y, &want_y[..outputs]);
+                assert_same_bits("dx", &dx, &want_dx[..inputs]);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_kernels_gradient_has_the_same_bits_on_any_threads() {
+    for shape in [
+        shape(14, (5, 70), 3, 1),
+        shape(28, (1, 32), 3, 0),
+        shape(6, (384, 384), 3, 1),
+    ] {
+        let plan = Conv2d::new(shape).unwrap();
+        let (x, dy) = (
+            values(9 * plan.input_len(), 1),
+            values(9 * plan.output_len(), 2),
+        );
+        let on = |threads| {
+            let mut dkernel = vec![0.0; plan.kernel_len()];
+            on_threads(threads, || plan.grad_kernel(&x, &dy, &mut dkernel).unwrap());
+            dkernel
+        };
+        let want = on(1);
+        for threads in [2, 3, 4] {
+            assert_same_bits("dkernel", &on(threads), &want);
+        }
+    }
+}
+
+#[test]
+fn nan_and_infinity_go_through() {
+    let plan = Conv2d::new(shape(5, (1, 20), 3, 1)).unwrap();
+    let kernel = vec![1.0; plan.kernel_len()];
+    for level in levels() {
+        let plan = plan.clone().with_level(level);
+        for (value, spread) in [(f32::NAN, f32::NAN), (f32::INFINITY, f32::INFINITY)] {
+            let mut x = vec![0.0; 25];
+            x[0] = value;
+            let mut y = vec![0.0; plan.output_len()];
+            plan.forward(&x, &kernel, None, Activation::Relu, &mut y)
+                .unwrap();
+            for (index, y) in y.iter().enumerate() {
+                let touched = [0, 1, 5, 6].contains(&(index / 20));
+                let want = if touched { spread } else { 0.0 };
+                assert!(
+                    *y == want || (y.is_nan() && want.is_nan()),
+                    "pixel {}: {y}",
+                    index / 20
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn refusals_say_what_is_wrong() {
+    let code = |shape| Conv2d::new(shape).unwrap_err().code();
+    let good = shape(5, (4, 6), 3, 0);
+    assert_eq!(
+        code(Conv2dShape {
+            input: (0, 5),
+            ..good
+        }),
+        "size_zero"
+    );
+    assert_eq!(
+        code(Conv2dShape {
+            stride: (1, 0),
+            ..good
+        }),
+        "size_zero"
+    );
+    assert_eq!(
+        code(Conv2dShape { groups: 4, ..good }),
+        "groups_indivisible"
+    );
+    assert_eq!(
+        code(Conv2dShape {
+            kernel: (3, 6),
+            ..good
+        }),
+        "window_exceeds_image"
+    );
+    assert_eq!(code(shape(5, (4, 6), 3, 3)), "padding_exceeds_window");
+    assert_eq!(
+        code(Conv2dShape {
+            in_channels: 1 << 62,
+            ..good
+        }),
+        "size_too_large"
+    );
+
+    let plan = Conv2d::new(good).unwrap();
+    let (kernel, mut y) = (vec![0.0; plan.kernel_len()], vec![0.0; plan.output_len()]);
+    let error = plan
+        .forward(&[0.0; 99], &kernel, None, Activation::Linear, &mut y)
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the input holds 99 values where its shape needs 100"
+    );
+    let error = plan
+        .forward(
+            &[0.0; 100],
+            &kernel,
+            Some(&[0.0; 5]),
+            Activation::Linear,
+            &mut y,
+        )
+        .unwrap_err();
+    assert_eq!(error.code(), "length_mismatch");
+    assert!(
+        plan.forward(&[0.0; 200], &kernel, None, Activation::Linear, &mut y)
+            .is_err()
+    );
+    assert!(plan.grad_kernel(&[0.0; 100], &y, &mut [0.0; 3]).is_err());
+}

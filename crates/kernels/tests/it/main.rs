@@ -1,0 +1,5 @@
+//! Every kernel on every instruction set of this machine, against plain loops in float64.
+mod conv2d;
+mod dense;
+mod pool;
+mod reference;
