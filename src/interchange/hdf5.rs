@@ -1,0 +1,193 @@
+//! An HDF5 file from outside, read with bounded work and memory.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use half::bf16;
+use hdf5_pure::{AttrValue, Dataset, Datatype, Error as Hdf5Error, File, FormatError, Group};
+
+use super::InterchangeError;
+
+/// How many bytes a file may make us read in total, beyond [`READS_PER_BYTE`] times its length.
+///
+/// Looking a name up walks its group again, so an honest file of many small layers is read several times over; a file
+/// whose attributes all point at one long string, or whose indices run in circles, would be read without end.
+const READS_AT_LEAST: u64 = 256 << 20;
+const READS_PER_BYTE: u64 = 16;
+
+/// How many bytes of weights a file may unfold to, beyond [`WEIGHTS_PER_BYTE`] times its length.
+///
+/// Keras stores weights as they are; compressed ones of a trained network hardly shrink. Only storage that was never
+/// written, or a bomb, says more.
+const WEIGHTS_AT_LEAST: u64 = 16 << 20;
+const WEIGHTS_PER_BYTE: u64 = 32;
+
+/// Opens an HDF5 file that is held in memory.
+pub(super) fn open(bytes: Vec<u8>) -> Result<File, InterchangeError> {
+    let length = bytes.len() as u64;
+    let reads = READS_AT_LEAST.saturating_add(length.saturating_mul(READS_PER_BYTE));
+    Ok(File::from_source(Metered {
+        bytes,
+        left: AtomicU64::new(reads),
+    })?)
+}
+
+/// How many bytes of decoded weights may come from this many bytes of a file.
+pub(super) fn weights_allowance(length: u64) -> u64 {
+    WEIGHTS_AT_LEAST.saturating_add(length.saturating_mul(WEIGHTS_PER_BYTE))
+}
+
+/// A file in memory that refuses to be read more than a budget allows.
+struct Metered {
+    bytes: Vec<u8>,
+    left: AtomicU64,
+}
+
+impl hdf5_pure::Source for Metered {
+    fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), FormatError> {
+        let end_of_file = || FormatError::UnexpectedEof {
+            expected: into.len(),
+            available: self.bytes.len(),
+        };
+        let start = usize::try_from(offset).map_err(|_| end_of_file())?;
+        let end = start.checked_add(into.len()).ok_or_else(end_of_file)?;
+        let from = self.bytes.get(start..end).ok_or_else(end_of_file)?;
+        self.left
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(from.len() as u64)
+            })
+            .map_err(|_| {
+                FormatError::Source("its structure refers to the same bytes over and over".into())
+            })?;
+        into.copy_from_slice(from);
+        Ok(())
+    }
+}
+
+/// The child group of this name, if there is one.
+pub(super) fn child(group: &Group, name: &str) -> Result<Option<Group>, InterchangeError> {
+    match group.group(name) {
+        Ok(child) => Ok(Some(child)),
+        Err(Hdf5Error::Format(FormatError::PathNotFound(_)) | Hdf5Error::NotAGroup(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The attributes of a group or dataset.
+pub(super) type Attributes = HashMap<String, AttrValue>;
+
+/// The text of an attribute, if there is such an attribute and it is a text.
+pub(super) fn text<'a>(attributes: &'a Attributes, name: &str) -> Option<&'a str> {
+    attributes.get(name)?.as_str()
+}
+
+/// A list of names, which Keras splits over `name0`, `name1`, … when it is too long for one attribute.
+pub(super) fn names(attributes: &Attributes, name: &str) -> Option<Vec<String>> {
+    if let Some(value) = attributes.get(name) {
+        return strings(value);
+    }
+    let mut all = Vec::new();
+    for part in 0.. {
+        match attributes.get(&format!("{name}{part}")) {
+            Some(value) => all.extend(strings(value)?),
+            None if part == 0 => return None,
+            None => break,
+        }
+    }
+    Some(all)
+}
+
+/// The elements of an array of texts. An empty list has no texts to show its type by: numpy calls it an array of floats.
+fn strings(value: &AttrValue) -> Option<Vec<String>> {
+    match value {
+        AttrValue::F64Array(values) if values.is_empty() => Some(Vec::new()),
+        AttrValue::F32Array(values) if values.is_empty() => Some(Vec::new()),
+        value => Some(value.as_strings()?.to_vec()),
+    }
+}
+
+/// A weight tensor in a file: its extents are known, its elements not read yet.
+pub(super) struct Tensor {
+    /// What the file calls it.
+    pub(super) name: String,
+    /// The extents, outermost first.
+    pub(super) shape: Vec<usize>,
+    dataset: Dataset,
+    kind: Kind,
+}
+
+enum Kind {
+    Float,
+    /// numpy has no bfloat16, so h5py stores two opaque bytes per element, little-endian.
+    Bfloat16,
+    Integer,
+}
+
+impl Tensor {
+    /// The tensor at `path` below `group`.
+    pub(super) fn open(group: &Group, path: &str) -> Result<Self, InterchangeError> {
+        let dataset = group.dataset(path)?;
+        let refuse = |found: String| InterchangeError::NotFloat {
+            weight: path.to_owned(),
+            found,
+        };
+        let kind = match dataset.datatype()? {
+            Datatype::FloatingPoint {
+                size: 2 | 4 | 8, ..
+            } => Kind::Float,
+            Datatype::FixedPoint { .. } => Kind::Integer,
+            Datatype::Opaque { size: 2, .. } => Kind::Bfloat16,
+            _ => return Err(refuse(dataset.dtype()?.to_string())),
+        };
+        let shape = dataset
+            .shape()?
+            .into_iter()
+            .map(|extent| usize::try_from(extent).map_err(|_| refuse(format!("{extent} long"))))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            name: path.to_owned(),
+            shape,
+            dataset,
+            kind,
+        })
+    }
+
+    /// Whether the elements are integers, which no weight is but Normalization's count of what it has seen.
+    pub(super) fn is_integer(&self) -> bool {
+        matches!(self.kind, Kind::Integer)
+    }
+
+    /// How many bytes reading holds at once besides the elements themselves: one chunk of the file.
+    pub(super) fn chunk_bytes(&self) -> Result<u64, InterchangeError> {
+        let chunk = self.dataset.chunk_shape()?.unwrap_or_default();
+        let element = self.dataset.element_size()?;
+        Ok(chunk
+            .iter()
+            .fold(element, |n, &extent| n.saturating_mul(extent)))
+    }
+
+    /// Reads the elements, converted to f32 (f64 rounds to nearest).
+    pub(super) fn read(&self) -> Result<Vec<f32>, InterchangeError> {
+        Ok(match self.kind {
+            Kind::Float => self.dataset.read_f32()?,
+            Kind::Bfloat16 => {
+                let bytes = self.dataset.read_raw()?;
+                let pairs = bytes.as_chunks::<2>().0;
+                pairs
+                    .iter()
+                    .map(|&pair| bf16::from_le_bytes(pair).to_f32())
+                    .collect()
+            }
+            Kind::Integer => {
+                return Err(InterchangeError::NotFloat {
+                    weight: self.name.clone(),
+                    found: self.dataset.dtype()?.to_string(),
+                });
+            }
+        })
+    }
+}

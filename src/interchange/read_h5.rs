@@ -1,0 +1,203 @@
+//! Keras' HDF5 files, read: the whole models of `model.save("….h5")` since Keras 1, and both kinds of weights files.
+
+use hdf5_pure::Group;
+use serde_json::Value;
+
+use super::assign::{FileLayer, Layouts, Match, assign, layers, slots};
+use super::hdf5::{self, Attributes, Tensor};
+use super::{Format, Imported, InterchangeError, Source, channels_first};
+use crate::architecture::Architecture;
+use crate::network::Parameters;
+
+/// Reads a whole model, or weights alone if `architecture` came with them.
+pub(super) fn import(
+    bytes: Vec<u8>,
+    architecture: Option<Architecture>,
+) -> Result<Imported, InterchangeError> {
+    let length = bytes.len() as u64;
+    let file = hdf5::open(bytes)?;
+    let root = file.root();
+    let attributes = root.attrs()?;
+    if let Some(config) = hdf5::text(&attributes, "model_config") {
+        return whole(&root, &attributes, config, length);
+    }
+    let is_legacy = hdf5::names(&attributes, "layer_names").is_some();
+    if !is_legacy && hdf5::child(&root, "layers")?.is_none() {
+        return Err(InterchangeError::NotKeras);
+    }
+    let architecture = architecture.ok_or(InterchangeError::NoArchitecture)?;
+    let (format, parameters) = if is_legacy {
+        let layouts = Layouts {
+            flipped: is_theano(&attributes),
+            ..Layouts::default()
+        };
+        let parameters = legacy(&root, &attributes, &architecture, &layouts, length)?;
+        (Format::LegacyWeights, parameters)
+    } else {
+        let parameters = store(&root, &architecture, &Layouts::default(), length)?;
+        (Format::Weights, parameters)
+    };
+    Ok(Imported {
+        architecture,
+        parameters,
+        compile: None,
+        source: source(format, &attributes),
+    })
+}
+
+fn whole(
+    root: &Group,
+    attributes: &Attributes,
+    config: &str,
+    length: u64,
+) -> Result<Imported, InterchangeError> {
+    let mut document = json("model_config", config)?;
+    let compile = match hdf5::text(attributes, "training_config") {
+        Some(text) => Some(json("training_config", text)?),
+        None => None,
+    };
+    let weights = hdf5::child(root, "model_weights")?.ok_or(InterchangeError::NotKeras)?;
+    let mut attributes = attributes.clone();
+    for (name, value) in weights.attrs()? {
+        attributes.entry(name).or_insert(value);
+    }
+
+    let (architecture, mut layouts) = channels_first::architecture(&mut document)?;
+    layouts.output_first = layouts.channels_first && is_keras_1(&attributes);
+    layouts.flipped = is_theano(&attributes);
+    let parameters = legacy(&weights, &attributes, &architecture, &layouts, length)?;
+    Ok(Imported {
+        architecture,
+        parameters,
+        compile: compile.filter(|compile| !compile.is_null()),
+        source: source(Format::H5, &attributes),
+    })
+}
+
+/// Weights under `<layer>/<weight name>`, the names listed in attributes.
+fn legacy(
+    group: &Group,
+    attributes: &Attributes,
+    architecture: &Architecture,
+    layouts: &Layouts,
+    length: u64,
+) -> Result<Parameters, InterchangeError> {
+    let no_names = |group: &str, attribute| InterchangeError::NoNames {
+        group: group.to_owned(),
+        attribute,
+    };
+    let layer_names = hdf5::names(attributes, "layer_names")
+        .ok_or_else(|| no_names("model_weights", "layer_names"))?;
+    let mut file = Vec::new();
+    for name in layer_names {
+        let layer = hdf5::child(group, &name)?.ok_or_else(|| no_names(&name, "weight_names"))?;
+        let weight_names = hdf5::names(&layer.attrs()?, "weight_names")
+            .ok_or_else(|| no_names(&name, "weight_names"))?;
+        let tensors = weight_names
+            .iter()
+            .map(|weight| Tensor::open(&layer, weight))
+            .collect::<Result<_, _>>()?;
+        push(&mut file, name, tensors);
+    }
+    let allowance = hdf5::weights_allowance(length);
+    assign(architecture, file, Match::NameElseOrder, layouts, allowance)
+}
+
+/// Weights under `layers/<class>_<n>/vars/<i>`, as in `.weights.h5` files and in `.keras` archives.
+pub(super) fn store(
+    root: &Group,
+    architecture: &Architecture,
+    layouts: &Layouts,
+    length: u64,
+) -> Result<Parameters, InterchangeError> {
+    let document = architecture.to_json();
+    let paths = store_names(layers(&document).map(|(class_name, _)| class_name));
+    let names = slots(architecture)
+        .iter()
+        .map(|slot| {
+            let position = layers(&document).position(|(_, name)| name == slot.layer);
+            let path = position.and_then(|position| paths.get(position));
+            path.cloned().unwrap_or_default()
+        })
+        .collect();
+    let group = hdf5::child(root, "layers")?.ok_or(InterchangeError::NotKeras)?;
+    let mut file = Vec::new();
+    for name in group.groups()? {
+        let Some(variables) = hdf5::child(&group, &format!("{name}/vars"))? else {
+            continue;
+        };
+        let count = variables.datasets()?.len();
+        let tensors = (0..count)
+            .map(|i| Tensor::open(&variables, &i.to_string()))
+            .collect::<Result<_, _>>()?;
+        push(&mut file, name, tensors);
+    }
+    let allowance = hdf5::weights_allowance(length);
+    assign(architecture, file, Match::Names(names), layouts, allowance)
+}
+
+/// The names under which Keras stores the layers of these classes: `conv2d`, `conv2d_1`, `dense`, …, whatever the layers
+/// themselves are called.
+pub(super) fn store_names<'a>(classes: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut used = std::collections::HashMap::<String, usize>::new();
+    classes
+        .map(|class_name| {
+            let base = snake_case(class_name);
+            let count = used.entry(base.clone()).or_default();
+            *count += 1;
+            if *count == 1 {
+                base
+            } else {
+                format!("{base}_{}", *count - 1)
+            }
+        })
+        .collect()
+}
+
+/// Keras' `to_snake_case`: `BatchNormalization` is `batch_normalization`, `Conv2D` is `conv2d`.
+fn snake_case(class_name: &str) -> String {
+    let mut name = String::new();
+    let mut before = None;
+    let mut letters = class_name.chars().peekable();
+    while let Some(letter) = letters.next() {
+        let next_is_small = letters.peek().is_some_and(char::is_ascii_lowercase);
+        let begins_word = before.is_some_and(|before: char| {
+            letter.is_ascii_uppercase() && (next_is_small || before.is_ascii_lowercase())
+        });
+        if begins_word {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_lowercase());
+        before = Some(letter);
+    }
+    name
+}
+
+/// Keeps a layer that has weights. `Normalization` also counts the batches it has seen, which no prediction needs.
+fn push(file: &mut Vec<FileLayer>, name: String, mut tensors: Vec<Tensor>) {
+    tensors.retain(|tensor| !(tensor.is_integer() && tensor.shape.is_empty()));
+    if !tensors.is_empty() {
+        file.push(FileLayer { name, tensors });
+    }
+}
+
+fn json(document: &'static str, text: &str) -> Result<Value, InterchangeError> {
+    serde_json::from_str(text).map_err(|reason| InterchangeError::Json { document, reason })
+}
+
+fn is_theano(attributes: &Attributes) -> bool {
+    hdf5::text(attributes, "backend") == Some("theano")
+}
+
+/// Keras 1 wrote no version at first.
+fn is_keras_1(attributes: &Attributes) -> bool {
+    hdf5::text(attributes, "keras_version").is_none_or(|version| version.starts_with("1."))
+}
+
+fn source(format: Format, attributes: &Attributes) -> Source {
+    Source {
+        format,
+        keras_version: hdf5::text(attributes, "keras_version").map(str::to_owned),
+        backend: hdf5::text(attributes, "backend").map(str::to_owned),
+    }
+}
