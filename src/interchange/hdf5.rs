@@ -191,3 +191,38 @@ impl Tensor {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hdf5_pure::Source;
+
+    use super::*;
+
+    #[test]
+    fn reading_ends_when_the_budget_is_spent() {
+        let source = Metered {
+            bytes: vec![7; 10],
+            left: AtomicU64::new(25),
+        };
+        assert_eq!(source.read_exact_at(0, 10), Ok(vec![7; 10]));
+        assert_eq!(source.read_exact_at(0, 10), Ok(vec![7; 10]));
+        assert!(matches!(
+            source.read_exact_at(0, 10),
+            Err(FormatError::Source(_))
+        ));
+        assert_eq!(source.read_exact_at(5, 5), Ok(vec![7; 5]));
+    }
+
+    #[test]
+    fn nothing_is_read_beyond_the_end() {
+        let source = Metered {
+            bytes: vec![7; 10],
+            left: AtomicU64::new(u64::MAX),
+        };
+        for (offset, length) in [(0, 11), (10, 1), (u64::MAX, 1), (1, usize::MAX)] {
+            let mut into = vec![0; length.min(11)];
+            assert!(source.read_at(offset, &mut into).is_err() || length == usize::MAX);
+            assert!(source.read_exact_at(offset, length).is_err());
+        }
+    }
+}

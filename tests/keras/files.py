@@ -269,12 +269,30 @@ def by_keras_1():
     expect("keras1_theano.h5", out)
 
 
+def hostile():
+    """Files that claim more than they hold."""
+    dense = {"name": "dense", "units": 20000, "use_bias": False, "batch_input_shape": [None, 20000]}
+    config = {"class_name": "Sequential", "config": {"name": "s", "layers": [{"class_name": "Dense", "config": dense}]}}
+    with h5py.File(FOLDER / "unwritten.h5", "w") as f:
+        f.attrs["model_config"] = json.dumps(config)
+        group = f.create_group("model_weights")
+        group.attrs["layer_names"] = ["dense"]
+        layer = group.create_group("dense")
+        layer.attrs["weight_names"] = ["kernel"]
+        layer.create_dataset("kernel", (20000, 20000), "f4", chunks=(1000, 1000), compression="gzip")
+    with h5py.File(FOLDER / "circular.h5", "w") as f:
+        f.attrs["model_config"] = json.dumps(config)
+        f["model_weights"] = h5py.SoftLink("/b")
+        f["b"] = h5py.SoftLink("/model_weights")
+
+
 def main():
     FOLDER.mkdir(parents=True, exist_ok=True)
     by_keras_3()
     by_tf_keras()
     by_keras_2_0()
     by_keras_1()
+    hostile()
     save_file(expected, FOLDER / "expected.safetensors", {"keras": keras.__version__, "tf_keras": tf_keras.__version__})
     os.chmod(FOLDER / "expected.safetensors", 0o644)
     for path in sorted(FOLDER.iterdir()):
