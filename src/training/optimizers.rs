@@ -4,7 +4,9 @@
 //! another place, another start of Adagrad's accumulator. A curve that must follow Keras needs
 //! Keras' own arithmetic, which is that of `keras/src/optimizers/*.py` (Keras 3).
 
-use burn::optim::{LearningRate, ModuleOptimizer, Optimizer as BurnOptimizer, RecordState};
+use burn::optim::{
+    LearningRate, ModuleOptimizer, Optimizer as BurnOptimizer, RecordState, StateSink, StateSource,
+};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -269,7 +271,7 @@ impl Settings {
 
 /// What an optimizer remembers of one parameter: how many steps were made, and up to three running
 /// tensors, whose meaning is that of the rule (momentum, squared gradient, …).
-#[derive(RecordState, Clone)]
+#[derive(Clone)]
 struct Memory<const D: usize> {
     steps: usize,
     first: Option<Tensor<D>>,
@@ -285,6 +287,35 @@ impl<const D: usize> Memory<D> {
             second: None,
             third: None,
         }
+    }
+}
+
+/// Names of the tensors of a [`Memory`] in Burn's records.
+const SLOTS: [&str; 3] = ["first", "second", "third"];
+
+// By hand, since the derive of Burn 0.22 compiles only inside Burn.
+impl<const D: usize> RecordState for Memory<D> {
+    fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
+        out.push_scalar(prefix, "steps", self.steps.into());
+        for (name, slot) in SLOTS.iter().zip([&self.first, &self.second, &self.third]) {
+            if let Some(tensor) = slot {
+                out.push_tensor(prefix, name, tensor.to_data());
+            }
+        }
+    }
+
+    fn state_unflatten(prefix: &str, source: &mut StateSource, device: &Device) -> Option<Self> {
+        let steps = usize::try_from(source.take_scalar(prefix, "steps")?).ok()?;
+        let [first, second, third] = SLOTS.map(|name| {
+            let data = source.take_tensor(prefix, name)?;
+            Some(Tensor::from_data(data, device))
+        });
+        Some(Self {
+            steps,
+            first,
+            second,
+            third,
+        })
     }
 }
 

@@ -5,10 +5,8 @@
 //! gradients included ([`flex`]); on any other device they are Burn's own, with the permutes around
 //! them that Burn's channels-first layout needs ([`portable`]).
 
-mod flex;
 mod portable;
 
-use burn::backend::{DispatchDevice, DispatchTensorKind};
 use burn::tensor::Tensor;
 
 /// Rows and columns added on each side of an image before a window slides over it.
@@ -61,4 +59,30 @@ pub struct Window {
     pub dilation: [usize; 2],
     /// What is added around the image.
     pub padding: Padding,
+}
+
+/// Convolves `[N, H, W, C]` with `[kh, kw, C / groups, F]`: `[N, H', W', F]`.
+pub fn conv2d(
+    x: Tensor<4>,
+    kernel: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    window: &Window,
+    groups: usize,
+) -> Tensor<4> {
+    portable::conv2d(x, kernel, bias, window, groups)
+}
+
+/// The largest value under each window, channel by channel; padding never wins.
+pub fn max_pool2d(x: Tensor<4>, window: &Window) -> Tensor<4> {
+    portable::max_pool2d(x, window)
+}
+
+/// The mean of the values under each window, channel by channel; padding does not count.
+pub fn average_pool2d(x: Tensor<4>, window: &Window) -> Tensor<4> {
+    portable::average_pool2d(x, window)
+}
+
+/// `[N, in] · [in, out] + [out]`.
+pub fn dense(x: Tensor<2>, kernel: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
+    portable::dense(x, kernel, bias)
 }

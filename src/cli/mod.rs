@@ -1,0 +1,102 @@
+//! The command line: what can be typed, with the consequence of each flag.
+//!
+//! A file per command; this one only says which there are. Every flag can also be given as an
+//! environment variable, which the help names; a flag on the command line wins.
+
+mod evaluate;
+mod export;
+mod health;
+mod import;
+mod models;
+mod openapi;
+mod options;
+mod predict;
+mod progress;
+mod serve;
+mod summary;
+mod train;
+
+use clap::{Parser, Subcommand};
+
+/// A hearth for Burn models: define, train, evaluate and serve image classifiers.
+#[derive(Parser)]
+#[command(name = "irori", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// How much is logged to stderr: error, warn, info, debug, trace, or a filter such as
+    /// `irori=debug,tower_http=info`.
+    #[arg(long, global = true, env = "IRORI_LOG", default_value = "info")]
+    log: String,
+    /// How it is logged: for people, or a JSON object a line for machines.
+    #[arg(long, global = true, env = "IRORI_LOG_FORMAT", default_value = "text")]
+    log_format: LogFormat,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the models of a folder over HTTP.
+    Serve(serve::Args),
+    /// Train a network on labelled images and publish it as a new version of a model.
+    Train(train::Args),
+    /// Count a model's predictions against labelled images.
+    Evaluate(evaluate::Args),
+    /// Say what image files show.
+    Predict(predict::Args),
+    /// Print the layers, output shapes and parameters of an architecture or a model, as Keras does.
+    Summary(summary::Args),
+    /// List the models of a folder and their versions; promote, roll back, delete.
+    Models(models::Args),
+    /// Publish a Keras file (.h5, .keras, .json with weights) as a new version of a model.
+    Import(import::Args),
+    /// Write a version of a model as a Keras file.
+    Export(export::Args),
+    /// Ask a running server whether it is ready; exits with 0 if it is, for container health checks.
+    Health(health::Args),
+    /// Print the HTTP contract, openapi.yaml.
+    Openapi,
+}
+
+/// Runs the command that was typed.
+///
+/// # Errors
+///
+/// What went wrong, for the user's eyes.
+pub fn run(cli: Cli) -> anyhow::Result<()> {
+    start_logging(&cli)?;
+    match cli.command {
+        Command::Serve(args) => serve::run(args),
+        Command::Train(args) => train::run(args),
+        Command::Evaluate(args) => evaluate::run(args),
+        Command::Predict(args) => predict::run(args),
+        Command::Summary(args) => summary::run(args),
+        Command::Models(args) => models::run(args),
+        Command::Import(args) => import::run(args),
+        Command::Export(args) => export::run(args),
+        Command::Health(args) => health::run(args),
+        Command::Openapi => openapi::run(),
+    }
+}
+
+fn start_logging(cli: &Cli) -> anyhow::Result<()> {
+    use anyhow::Context;
+    use tracing_subscriber::EnvFilter;
+
+    let filter = EnvFilter::try_new(&cli.log).with_context(|| {
+        format!("--log {}: expected error, warn, info, debug, trace or a filter", cli.log)
+    })?;
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match cli.log_format {
+        LogFormat::Text => subscriber.init(),
+        LogFormat::Json => subscriber.json().flatten_event(true).init(),
+    }
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! `irori models`: what a folder of models holds; promote, roll back, delete.
+
+use comfy_table::{Table, presets};
+
+use super::options::ModelsFolder;
+use crate::repository::{Repository, VersionState};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    models: ModelsFolder,
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(clap::Subcommand)]
+enum Action {
+    /// List models and versions (the default).
+    List,
+    /// Serve this version under the model's name, also when newer ones are published.
+    Promote {
+        /// The model's name.
+        model: String,
+        /// The version that is to be served.
+        version: u64,
+    },
+    /// Serve the version that was served before this one.
+    Rollback {
+        /// The model's name.
+        model: String,
+    },
+    /// Delete a version for good; the one that is being served is refused.
+    Delete {
+        /// The model's name.
+        model: String,
+        /// The version that is to go.
+        version: u64,
+    },
+}
+
+pub(super) fn run(args: Args) -> anyhow::Result<()> {
+    let repository = args.models.open()?;
+    match args.action.unwrap_or(Action::List) {
+        Action::List => list(&repository),
+        Action::Promote { model, version } => {
+            repository.promote(&model, version)?;
+            println!("{model} now serves version {version}.");
+            Ok(())
+        }
+        Action::Rollback { model } => {
+            let version = repository.rollback(&model)?;
+            println!("{model} now serves version {version}.");
+            Ok(())
+        }
+        Action::Delete { model, version } => {
+            repository.delete(&model, version)?;
+            println!("Version {version} of {model} is gone.");
+            Ok(())
+        }
+    }
+}
+
+fn list(repository: &Repository) -> anyhow::Result<()> {
+    let models = repository.models()?;
+    if models.is_empty() {
+        println!(
+            "{} holds no models; `irori train` or `irori import` makes one.",
+            repository.root().display()
+        );
+        return Ok(());
+    }
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table.set_header(["MODEL", "VERSION", "SERVING", "ORIGIN", "CREATED", "PARAMETERS", "ACCURACY"]);
+    for model in models {
+        let listing = repository.describe(&model)?;
+        for version in &listing.versions {
+            let serving = match (listing.serving == Some(version.version), listing.pinned) {
+                (true, true) => "yes, promoted",
+                (true, false) => "yes, newest",
+                (false, _) => "",
+            };
+            let number = version.version.to_string();
+            match &version.state {
+                VersionState::Ok => {
+                    let stored = repository.load(&model, version.version)?;
+                    let accuracy = stored
+                        .evaluation
+                        .map(|report| format!("{:.2} %", report.accuracy * 100.0));
+                    table.add_row([
+                        model.clone(),
+                        number,
+                        serving.into(),
+                        format!("{:?}", stored.card.lineage.origin).to_lowercase(),
+                        stored.card.created_at.strftime("%Y-%m-%d %H:%M").to_string(),
+                        stored.card.parameters.to_string(),
+                        accuracy.unwrap_or_default(),
+                    ]);
+                }
+                VersionState::Broken { reason, .. } => {
+                    table.add_row([model.clone(), number, format!("broken: {reason}")]);
+                }
+            }
+        }
+    }
+    println!("{}", table.trim_fmt());
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! `irori serve`: the models of a folder over HTTP.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use burn::tensor::Device;
+
+use super::options::{ImageLimits, ModelsFolder, worker_pool};
+use crate::dataset;
+use crate::http::{self, Admin, AppState, HttpConfig};
+use crate::serving::{Engine, EngineConfig, Models};
+use crate::training::Jobs;
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// The address to listen on. 0.0.0.0:8080 takes connections from other machines.
+    #[arg(long, env = "IRORI_LISTEN", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    #[command(flatten)]
+    models: ModelsFolder,
+    /// Where uploaded data sets and the made admin token are kept.
+    #[arg(long, env = "IRORI_DATA", default_value = "data", value_name = "DIR")]
+    data: PathBuf,
+    /// The model that the bare POST /predict uses; without it the only model there is.
+    #[arg(long, env = "IRORI_DEFAULT_MODEL", value_name = "NAME")]
+    default_model: Option<String>,
+    /// What opens /admin, as "Authorization: Bearer TOKEN"; several separated by commas all open
+    /// it. Other users of this machine can read it in the list of processes: prefer the
+    /// environment or a file. Without any, one is made and kept in the data folder.
+    #[arg(long, env = "IRORI_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true, value_delimiter = ',')]
+    admin_token: Vec<String>,
+    /// A file with such tokens, one a line.
+    #[arg(long, env = "IRORI_ADMIN_TOKEN_FILE", value_name = "FILE", conflicts_with = "admin_token")]
+    admin_token_file: Option<PathBuf>,
+    /// Images that may be in the server at once, being decoded, waiting or computed; a request that
+    /// finds no room is answered 429 at once.
+    #[arg(long, env = "IRORI_QUEUE", default_value_t = 1024, value_name = "IMAGES")]
+    queue: usize,
+    /// Images computed together at most. Nothing waits for a batch to fill.
+    #[arg(long, env = "IRORI_MAX_BATCH", default_value_t = 32, value_name = "IMAGES")]
+    max_batch: usize,
+    /// Images decoded at the same time; without it one for each CPU.
+    #[arg(long, env = "IRORI_DECODE_THREADS", value_name = "N")]
+    decode_threads: Option<usize>,
+    /// Threads that training computes with, at low priority; without it one for each CPU.
+    #[arg(long, env = "IRORI_TRAINING_THREADS", value_name = "N")]
+    training_threads: Option<usize>,
+    #[command(flatten)]
+    limits: ImageLimits,
+    /// Bytes that the body of a prediction may have.
+    #[arg(long, env = "IRORI_MAX_BODY_BYTES", default_value_t = HttpConfig::default().max_body_bytes, value_name = "BYTES")]
+    max_body_bytes: usize,
+    /// Bytes that an uploaded data set or model may have.
+    #[arg(long, env = "IRORI_MAX_UPLOAD_BYTES", default_value_t = HttpConfig::default().max_upload_bytes, value_name = "BYTES")]
+    max_upload_bytes: u64,
+    /// Images in one request.
+    #[arg(long, env = "IRORI_MAX_IMAGES_PER_REQUEST", default_value_t = HttpConfig::default().max_images_per_request, value_name = "N")]
+    max_images_per_request: usize,
+    /// Seconds that a prediction may take before it is answered 504.
+    #[arg(long, env = "IRORI_REQUEST_TIMEOUT", default_value_t = HttpConfig::default().request_timeout.as_secs(), value_name = "SECONDS")]
+    request_timeout: u64,
+    /// Seconds that accepted requests get to finish after SIGTERM.
+    #[arg(long, env = "IRORI_DRAIN_TIMEOUT", default_value_t = HttpConfig::default().drain_timeout.as_secs(), value_name = "SECONDS")]
+    drain_timeout: u64,
+}
+
+pub(super) fn run(args: Args) -> anyhow::Result<()> {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cpus)
+        .enable_all()
+        .build()?;
+    let repository = args.models.open()?;
+    let models = Arc::new(Models::load(repository, Device::flex(), args.default_model)?);
+    let engine = Engine::start(EngineConfig {
+        queue_capacity: args.queue,
+        max_batch: args.max_batch,
+        decode_threads: args.decode_threads.unwrap_or(cpus),
+        limits: args.limits.limits(),
+    })?;
+    let jobs = Jobs::start(worker_pool(args.training_threads.unwrap_or(cpus))?)?;
+    let admin = match &args.admin_token_file {
+        Some(file) => Admin::from_file(file)?,
+        None if args.admin_token.is_empty() => Admin::kept_in(&args.data),
+        None => Admin::new(args.admin_token)?,
+    };
+    let config = HttpConfig {
+        max_body_bytes: args.max_body_bytes,
+        max_upload_bytes: args.max_upload_bytes,
+        max_images_per_request: args.max_images_per_request,
+        request_timeout: Duration::from_secs(args.request_timeout),
+        drain_timeout: Duration::from_secs(args.drain_timeout),
+    };
+    let datasets = dataset::Store::new(args.data.join("datasets"));
+    let state = AppState::new(config, models, engine, jobs, datasets, admin);
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind(args.listen)
+            .await
+            .with_context(|| format!("could not listen on {}", args.listen))?;
+        tracing::info!(address = %listener.local_addr()?, "listening");
+        http::run(listener, state, shutdown_signal()).await?;
+        Ok(())
+    })
+}
+
+/// Ends on SIGTERM, as container runtimes send it, and on SIGINT, as Ctrl-C does.
+async fn shutdown_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminate = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(error) => {
+                tracing::error!(%error, "SIGTERM can't be awaited");
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    tokio::select! {
+        () = terminate => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}

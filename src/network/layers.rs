@@ -1,0 +1,429 @@
+//! The forward pass of each kind of layer.
+
+use burn::tensor::{Tensor, TensorData, activation as burn_activation, ops::PadMode};
+use rand::RngExt;
+use rand_distr::StandardNormal;
+
+use super::ops::{self, Padding, Window};
+use super::resample::resample;
+use super::{Pass, Weight};
+use crate::architecture::{
+    self, Activation, BatchNormalization, Conv2D, DepthwiseConv2D, Interpolation, Layer,
+    LayerNormalization, Node, Normalization, Pooling2D, Resizing, SeparableConv2D, Shape, Sides,
+};
+
+/// Added to what `Normalization` divides by where it is smaller.
+const SMALLEST_DEVIATION: f64 = 1e-7;
+
+/// The weights of one node, taken in Keras' order.
+pub(super) struct Weights<'a>(pub(super) std::slice::Iter<'a, Weight>);
+
+// A network is built with exactly the variables of its architecture (`Network::new`), so each layer
+// finds weights of its kinds in its order.
+impl Weights<'_> {
+    fn vector(&mut self) -> Tensor<1> {
+        match self.0.next() {
+            Some(Weight::Vector(param)) => param.val(),
+            other => unreachable!("a vector is next in the architecture, not {other:?}"),
+        }
+    }
+
+    fn matrix(&mut self) -> Tensor<2> {
+        match self.0.next() {
+            Some(Weight::Matrix(param)) => param.val(),
+            other => unreachable!("a matrix is next in the architecture, not {other:?}"),
+        }
+    }
+
+    fn kernel(&mut self) -> Tensor<4> {
+        match self.0.next() {
+            Some(Weight::Kernel(param)) => param.val(),
+            other => unreachable!("a kernel is next in the architecture, not {other:?}"),
+        }
+    }
+
+    /// A weight of any rank, to be spread over `extents`.
+    fn spread(&mut self, extents: [usize; 4]) -> Tensor<4> {
+        match self.0.next() {
+            Some(Weight::Vector(param)) => param.val().reshape(extents),
+            Some(Weight::Matrix(param)) => param.val().reshape(extents),
+            Some(Weight::Kernel(param)) => param.val().reshape(extents),
+            None => unreachable!("a weight is next in the architecture"),
+        }
+    }
+}
+
+/// The last three of a tensor's axes, for a shape without the batch axis.
+fn extents(shape: &Shape) -> [usize; 3] {
+    match *shape.dims() {
+        [] => [1, 1, 1],
+        [c] => [1, 1, c],
+        [w, c] => [1, w, c],
+        [h, w, c] => [h, w, c],
+        // The architecture has no more axes than an image.
+        _ => unreachable!("a shape of {} axes", shape.rank()),
+    }
+}
+
+/// The extents of `n` values of this shape.
+pub(super) fn batch_of(shape: &Shape, n: usize) -> [usize; 4] {
+    let [h, w, c] = extents(shape);
+    [n, h, w, c]
+}
+
+/// `[N, …]` in the extents of `shape`.
+fn reshape(x: Tensor<4>, shape: &Shape) -> Tensor<4> {
+    let extents = batch_of(shape, x.dims()[0]);
+    x.reshape(extents)
+}
+
+fn window(x: &Tensor<4>, window: &architecture::Window) -> Window {
+    let [_, h, w, _] = x.dims();
+    let (size, strides, dilation) = (window.kernel_size, window.strides, window.dilation_rate);
+    Window {
+        size,
+        strides,
+        dilation,
+        padding: match window.padding {
+            architecture::Padding::Valid => Padding::default(),
+            architecture::Padding::Same => Padding::same([h, w], size, strides, dilation),
+        },
+    }
+}
+
+/// The activation at the end of a layer.
+pub(super) fn activation(layer: &Layer) -> Activation {
+    match layer {
+        Layer::Dense(layer) => layer.activation,
+        Layer::Conv2D(layer) => layer.activation,
+        Layer::DepthwiseConv2D(layer) => layer.activation,
+        Layer::SeparableConv2D(layer) => layer.activation,
+        Layer::Activation(activation) => *activation,
+        Layer::Softmax => Activation::Softmax,
+        _ => Activation::Linear,
+    }
+}
+
+/// A node's value before its activation; `input` is the shape that comes in.
+///
+/// `training` holds what a training pass needs, and the node's place, or nothing in serving.
+pub(super) fn forward(
+    x: Tensor<4>,
+    node: &Node,
+    input: &Shape,
+    mut weights: Weights,
+    training: Option<(&mut Pass, usize)>,
+) -> Tensor<4> {
+    let output = &node.output_shape;
+    match &node.layer {
+        Layer::Input | Layer::Activation(_) | Layer::Softmax | Layer::Augmentation(_) => x,
+        Layer::Dense(dense) => {
+            let kernel = weights.matrix();
+            let bias = dense.use_bias.then(|| weights.vector());
+            let [n, h, w, c] = x.dims();
+            ops::dense(x.reshape([n * h * w, c]), kernel, bias).reshape([n, h, w, dense.units])
+        }
+        Layer::Conv2D(conv) => conv2d(x, conv, weights),
+        Layer::DepthwiseConv2D(conv) => depthwise_conv2d(x, conv, weights),
+        Layer::SeparableConv2D(conv) => separable_conv2d(x, conv, weights),
+        Layer::MaxPooling2D(pooling) => {
+            let window = pooling_window(&x, pooling);
+            ops::max_pool2d(x, &window)
+        }
+        Layer::AveragePooling2D(pooling) => {
+            let window = pooling_window(&x, pooling);
+            ops::average_pool2d(x, &window)
+        }
+        Layer::GlobalMaxPooling2D { .. } => x.max_dim(1).max_dim(2),
+        Layer::GlobalAveragePooling2D { .. } => x.mean_dim(1).mean_dim(2),
+        Layer::Flatten | Layer::Reshape { .. } => reshape(x, output),
+        Layer::Permute { dims } => permute(x, dims, input.rank()),
+        Layer::ZeroPadding2D(sides) => x.pad(
+            [(0, 0), (sides.top, sides.bottom), (sides.left, sides.right), (0, 0)],
+            PadMode::Constant(0.0),
+        ),
+        Layer::Cropping2D(sides) => crop(x, *sides),
+        Layer::UpSampling2D { interpolation, .. } => {
+            let [height, width, _] = extents(output);
+            resample(x, [height, width], *interpolation)
+        }
+        &Layer::ReLU {
+            max_value,
+            negative_slope,
+            threshold,
+        } => relu(x, max_value, negative_slope, threshold),
+        &Layer::LeakyReLU { negative_slope } => burn_activation::leaky_relu(x, negative_slope),
+        &Layer::ELU { alpha } => burn_activation::elu(x, alpha),
+        &Layer::Dropout { rate, .. } => match training {
+            Some((pass, _)) => {
+                let mask = x.dims();
+                dropout(x, rate, mask, pass)
+            }
+            None => x,
+        },
+        &Layer::SpatialDropout2D { rate, .. } => match training {
+            Some((pass, _)) => {
+                let [n, _, _, c] = x.dims();
+                dropout(x, rate, [n, 1, 1, c], pass)
+            }
+            None => x,
+        },
+        &Layer::GaussianNoise { stddev, .. } => match training {
+            Some((pass, _)) => gaussian_noise(x, stddev, pass),
+            None => x,
+        },
+        // A frozen one stays as it is in serving, in Keras too.
+        Layer::BatchNormalization(norm) => {
+            batch_normalization(x, norm, weights, training.filter(|_| node.trainable))
+        }
+        Layer::LayerNormalization(norm) => layer_normalization(x, norm, input.rank(), weights),
+        Layer::Normalization(norm) => normalization(x, norm, weights),
+        Layer::Rescaling { scale, offset } => {
+            let scale = per_channel(&x, scale);
+            let offset = per_channel(&x, offset);
+            x * scale + offset
+        }
+        Layer::Resizing(resizing) => resize(x, resizing),
+        &Layer::CenterCrop { height, width } => center_crop(x, [height, width]),
+    }
+}
+
+fn conv2d(x: Tensor<4>, layer: &Conv2D, mut weights: Weights) -> Tensor<4> {
+    let kernel = weights.kernel();
+    let bias = layer.use_bias.then(|| weights.vector());
+    let window = window(&x, &layer.window);
+    ops::conv2d(x, kernel, bias, &window, layer.groups)
+}
+
+fn depthwise_conv2d(x: Tensor<4>, layer: &DepthwiseConv2D, mut weights: Weights) -> Tensor<4> {
+    let kernel = weights.kernel();
+    let bias = layer.use_bias.then(|| weights.vector());
+    let window = window(&x, &layer.window);
+    depthwise(x, kernel, bias, &window)
+}
+
+/// Keras' depthwise kernel `[kh, kw, in, multiplier]` is a grouped one, `[kh, kw, 1, in · multiplier]`,
+/// as it lies.
+fn depthwise(
+    x: Tensor<4>,
+    kernel: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    window: &Window,
+) -> Tensor<4> {
+    let [kh, kw, channels, multiplier] = kernel.dims();
+    let kernel = kernel.reshape([kh, kw, 1, channels * multiplier]);
+    ops::conv2d(x, kernel, bias, window, channels)
+}
+
+fn separable_conv2d(x: Tensor<4>, layer: &SeparableConv2D, mut weights: Weights) -> Tensor<4> {
+    let depthwise_kernel = weights.kernel();
+    let pointwise_kernel = weights.kernel();
+    let bias = layer.use_bias.then(|| weights.vector());
+    let window = window(&x, &layer.window);
+    let x = depthwise(x, depthwise_kernel, None, &window);
+    let point = Window {
+        size: [1, 1],
+        strides: [1, 1],
+        dilation: [1, 1],
+        padding: Padding::default(),
+    };
+    ops::conv2d(x, pointwise_kernel, bias, &point, 1)
+}
+
+fn pooling_window(x: &Tensor<4>, layer: &Pooling2D) -> Window {
+    window(
+        x,
+        &architecture::Window {
+            kernel_size: layer.pool_size,
+            strides: layer.strides,
+            padding: layer.padding,
+            dilation_rate: [1, 1],
+        },
+    )
+}
+
+/// Keras counts axes from 1, after the batch axis; ours lie behind leading axes of size 1.
+fn permute(x: Tensor<4>, dims: &[usize], rank: usize) -> Tensor<4> {
+    let lead = 4 - rank;
+    let mut axes = [0, 1, 2, 3];
+    for (place, &axis) in dims.iter().enumerate() {
+        if let Some(slot) = axes.get_mut(lead + place) {
+            *slot = (lead + axis - 1) as isize;
+        }
+    }
+    x.permute(axes)
+}
+
+fn crop(x: Tensor<4>, sides: Sides) -> Tensor<4> {
+    let [n, h, w, c] = x.dims();
+    x.slice([
+        0..n,
+        sides.top..h - sides.bottom,
+        sides.left..w - sides.right,
+        0..c,
+    ])
+}
+
+/// The middle `[height, width]` of an image that is no smaller; the odd row or column is cut below
+/// and to the right.
+fn crop_to(x: Tensor<4>, [height, width]: [usize; 2]) -> Tensor<4> {
+    let [_, h, w, _] = x.dims();
+    let (top, left) = ((h - height) / 2, (w - width) / 2);
+    crop(
+        x,
+        Sides {
+            top,
+            bottom: h - height - top,
+            left,
+            right: w - width - left,
+        },
+    )
+}
+
+/// The largest part of the image with the aspect ratio of `[height, width]`, as Keras' `Resizing`
+/// cuts it out (`keras/src/backend/tensorflow/image.py`).
+fn crop_to_aspect_ratio(x: Tensor<4>, [height, width]: [usize; 2]) -> Tensor<4> {
+    let [_, h, w, _] = x.dims();
+    let crop_height = ((w * height) as f64 / width as f64) as usize;
+    let crop_width = ((h * width) as f64 / height as f64) as usize;
+    crop_to(x, [h.min(crop_height.max(1)), w.min(crop_width.max(1))])
+}
+
+fn resize(x: Tensor<4>, layer: &Resizing) -> Tensor<4> {
+    let size = [layer.height, layer.width];
+    let x = if layer.crop_to_aspect_ratio {
+        crop_to_aspect_ratio(x, size)
+    } else {
+        x
+    };
+    resample(x, size, layer.interpolation)
+}
+
+fn center_crop(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
+    let [_, h, w, _] = x.dims();
+    if h >= size[0] && w >= size[1] {
+        crop_to(x, size)
+    } else {
+        resample(crop_to_aspect_ratio(x, size), size, Interpolation::Bilinear)
+    }
+}
+
+fn relu(x: Tensor<4>, max_value: Option<f64>, negative_slope: f64, threshold: f64) -> Tensor<4> {
+    let below = x.clone().lower_elem(threshold);
+    let falling = (x.clone() - threshold) * negative_slope;
+    let x = match max_value {
+        Some(max_value) => x.clamp_max(max_value),
+        None => x,
+    };
+    x.mask_where(below, falling)
+}
+
+/// A constant for each channel, or one for all.
+fn per_channel(x: &Tensor<4>, values: &[f64]) -> Tensor<4> {
+    let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();
+    let count = values.len();
+    Tensor::from_data(TensorData::new(values, [1, 1, 1, count]), &x.device())
+}
+
+fn normalization(x: Tensor<4>, layer: &Normalization, mut weights: Weights) -> Tensor<4> {
+    let (mean, variance) = match &layer.statistics {
+        Some(statistics) => (
+            per_channel(&x, &statistics.mean),
+            per_channel(&x, &statistics.variance),
+        ),
+        None => (
+            weights.vector().unsqueeze(),
+            weights.vector().unsqueeze(),
+        ),
+    };
+    let deviation = variance.sqrt().clamp_min(SMALLEST_DEVIATION);
+    if layer.invert {
+        mean + x * deviation
+    } else {
+        (x - mean) / deviation
+    }
+}
+
+fn batch_normalization(
+    x: Tensor<4>,
+    layer: &BatchNormalization,
+    mut weights: Weights,
+    training: Option<(&mut Pass, usize)>,
+) -> Tensor<4> {
+    let gamma = layer.scale.then(|| weights.vector());
+    let beta = layer.center.then(|| weights.vector());
+    let (moving_mean, moving_variance) = (weights.vector(), weights.vector());
+    let (mean, variance) = match training {
+        None => (moving_mean.unsqueeze(), moving_variance.unsqueeze()),
+        Some((pass, node)) => {
+            let mean = x.clone().mean_dim(0).mean_dim(1).mean_dim(2);
+            let centred = x.clone() - mean.clone();
+            let variance = (centred.clone() * centred)
+                .mean_dim(0)
+                .mean_dim(1)
+                .mean_dim(2);
+            let place = usize::from(layer.scale) + usize::from(layer.center);
+            let blend = |moving: Tensor<1>, batch: &Tensor<4>| {
+                let batch = batch.clone().detach().flatten(0, 3);
+                moving * layer.momentum + batch * (1.0 - layer.momentum)
+            };
+            pass.moving.push((node, place, blend(moving_mean, &mean)));
+            pass.moving
+                .push((node, place + 1, blend(moving_variance, &variance)));
+            (mean, variance)
+        }
+    };
+    let x = (x - mean) / (variance + layer.epsilon).sqrt();
+    scale_and_shift(x, gamma.map(Tensor::unsqueeze), beta.map(Tensor::unsqueeze))
+}
+
+fn scale_and_shift(x: Tensor<4>, gamma: Option<Tensor<4>>, beta: Option<Tensor<4>>) -> Tensor<4> {
+    let x = match gamma {
+        Some(gamma) => x * gamma,
+        None => x,
+    };
+    match beta {
+        Some(beta) => x + beta,
+        None => x,
+    }
+}
+
+fn layer_normalization(
+    x: Tensor<4>,
+    layer: &LayerNormalization,
+    rank: usize,
+    mut weights: Weights,
+) -> Tensor<4> {
+    let axes: Vec<usize> = layer.axes.iter().map(|axis| axis + 4 - rank).collect();
+    let dims = x.dims();
+    let spread: [usize; 4] =
+        std::array::from_fn(|axis| if axes.contains(&axis) { dims[axis] } else { 1 });
+    let gamma = layer.scale.then(|| weights.spread(spread));
+    let beta = layer.center.then(|| weights.spread(spread));
+    let mean_over = |x: Tensor<4>| axes.iter().fold(x, |x, &axis| x.mean_dim(axis));
+    let centred = x.clone() - mean_over(x);
+    let variance = mean_over(centred.clone() * centred.clone());
+    scale_and_shift(centred / (variance + layer.epsilon).sqrt(), gamma, beta)
+}
+
+/// Inverted dropout: what is kept is scaled up, so that serving changes nothing.
+fn dropout(x: Tensor<4>, rate: f64, mask: [usize; 4], pass: &mut Pass) -> Tensor<4> {
+    if rate >= 1.0 {
+        return x.zeros_like();
+    }
+    let kept = (1.0 / (1.0 - rate)) as f32;
+    let values: Vec<f32> = (0..mask.iter().product())
+        .map(|_| if pass.rng.random_bool(rate) { 0.0 } else { kept })
+        .collect();
+    let mask = Tensor::<4>::from_data(TensorData::new(values, mask), &x.device());
+    x * mask
+}
+
+fn gaussian_noise(x: Tensor<4>, stddev: f64, pass: &mut Pass) -> Tensor<4> {
+    let dims = x.dims();
+    let values: Vec<f32> = (0..dims.iter().product())
+        .map(|_| pass.rng.sample::<f32, _>(StandardNormal) * stddev as f32)
+        .collect();
+    let noise = Tensor::<4>::from_data(TensorData::new(values, dims), &x.device());
+    x + noise
+}

@@ -1,0 +1,314 @@
+//! A network: the layer graph as a Burn module, with forward passes and parameters.
+//!
+//! The architecture says what a layer does; the module holds only its weights, in the order of
+//! [`Architecture::variables`]. Every value between layers is a channels-last tensor
+//! `[N, H, W, C]`; a layer of lower rank has leading axes of size 1 (`[N, 1, 1, units]` after
+//! `Flatten`), so all layers have one type.
+
+mod activation;
+mod initialize;
+mod layers;
+pub mod ops;
+mod parameters;
+mod resample;
+
+use std::sync::Arc;
+
+use burn::module::{Module, Param, ParamId};
+use burn::tensor::{Device, Tensor, TensorData};
+use rand_chacha::ChaCha8Rng;
+
+use crate::architecture::{Activation, Architecture, Regularizer};
+
+pub use initialize::initialize;
+pub use parameters::{Parameter, ParameterFault, Parameters, ParametersError};
+
+/// One weight of a layer. Keras has vectors (biases, statistics), matrices (`Dense`) and kernels
+/// (`[kh, kw, in, out]`).
+#[derive(Module, Debug)]
+enum Weight {
+    Vector(Param<Tensor<1>>),
+    Matrix(Param<Tensor<2>>),
+    Kernel(Param<Tensor<4>>),
+}
+
+/// The weights of one node of the graph, in Keras' order.
+#[derive(Module, Debug)]
+struct NodeWeights {
+    weights: Vec<Weight>,
+}
+
+/// A layer graph with its weights on a device.
+#[derive(Module, Debug)]
+pub struct Network {
+    nodes: Vec<NodeWeights>,
+    #[module(skip)]
+    architecture: Arc<Architecture>,
+    #[module(skip)]
+    device: Device,
+}
+
+/// What comes out of a network, with the last activation still to be applied.
+///
+/// A crossentropy is computed from the values before softmax or sigmoid, as Keras does it.
+pub struct Output {
+    /// `[N, outputs]`, before the last activation.
+    pub before_activation: Tensor<2>,
+    /// The last activation.
+    pub activation: Activation,
+}
+
+impl Output {
+    /// The scores `[N, outputs]`.
+    pub fn scores(&self) -> Tensor<2> {
+        let [n, outputs] = self.before_activation.dims();
+        let wide = self.before_activation.clone().reshape([n, 1, 1, outputs]);
+        activation::apply(self.activation, wide).reshape([n, outputs])
+    }
+}
+
+/// Why an architecture can't be run.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// The weights are not the architecture's.
+    #[error(transparent)]
+    Parameters(#[from] ParametersError),
+    /// The output is an image or a sequence, not a list of scores.
+    #[error("the model's output has the shape {found}; a classifier ends in one axis of scores, e.g. with Flatten or GlobalAveragePooling2D and then Dense")]
+    NotAClassifier {
+        /// The output shape, as Keras prints it.
+        found: String,
+    },
+}
+
+impl NetworkError {
+    /// The stable code of this error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Parameters(error) => error.code(),
+            Self::NotAClassifier { .. } => "not_a_classifier",
+        }
+    }
+}
+
+/// What a forward pass in training needs beside the weights, and what it learns on the way.
+pub(crate) struct Pass<'a> {
+    /// What dropout and noise are drawn from.
+    pub(crate) rng: &'a mut ChaCha8Rng,
+    /// New moving statistics: node, place among its weights, value.
+    pub(crate) moving: Vec<(usize, usize, Tensor<1>)>,
+}
+
+impl Network {
+    /// A network of this architecture with these weights, on `device`.
+    ///
+    /// # Errors
+    ///
+    /// [`NetworkError`] where the weights don't fit or the output is not a list of scores.
+    pub fn new(
+        architecture: &Architecture,
+        parameters: &Parameters,
+        device: &Device,
+    ) -> Result<Self, NetworkError> {
+        parameters.check(architecture)?;
+        if architecture.output_shape().rank() != 1 {
+            return Err(NetworkError::NotAClassifier {
+                found: architecture.output_shape().to_string(),
+            });
+        }
+        let mut variables = architecture.variables().into_iter().peekable();
+        let mut nodes = Vec::with_capacity(architecture.nodes.len());
+        for node in &architecture.nodes {
+            let mut weights = Vec::new();
+            while let Some(variable) = variables.next_if(|v| v.node_name() == node.name) {
+                if let Some(parameter) = parameters.get(&variable.name) {
+                    weights.push(Weight::new(parameter, variable.trainable, device));
+                }
+            }
+            nodes.push(NodeWeights { weights });
+        }
+        Ok(Self {
+            nodes,
+            architecture: Arc::new(architecture.clone()),
+            device: device.clone(),
+        })
+    }
+
+    /// The architecture that the network was made from.
+    pub fn architecture(&self) -> &Architecture {
+        &self.architecture
+    }
+
+    /// The device that the weights are on.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// How many scores the network gives for an image.
+    pub fn outputs(&self) -> usize {
+        self.architecture.output_shape().channels().unwrap_or(0)
+    }
+
+    /// The scores of `count` images, whose pixels lie one after another in `images`: `count` times
+    /// [`outputs`](Self::outputs) numbers.
+    ///
+    /// # Panics
+    ///
+    /// If `images` has another length.
+    pub fn predict(&self, images: Vec<f32>, count: usize) -> Vec<f32> {
+        let images = TensorData::new(images, self.input_extents(count));
+        let output = self.forward(Tensor::from_data(images, &self.device));
+        // Every tensor of a network is f32, which is what the conversion asks for.
+        output.scores().into_data().into_vec().unwrap_or_default()
+    }
+
+    /// The extents of a batch of inputs, `[count, H, W, C]`.
+    pub fn input_extents(&self, count: usize) -> [usize; 4] {
+        layers::batch_of(self.architecture.input_shape(), count)
+    }
+
+    /// A forward pass as in serving: dropout passes, normalization uses its moving statistics.
+    pub fn forward(&self, images: Tensor<4>) -> Output {
+        self.run(images, None)
+    }
+
+    /// A forward pass as in training; batch normalization moves its statistics.
+    pub fn forward_training(&mut self, images: Tensor<4>, rng: &mut ChaCha8Rng) -> Output {
+        let mut pass = Pass {
+            rng,
+            moving: Vec::new(),
+        };
+        let output = self.run(images, Some(&mut pass));
+        for (node, place, value) in pass.moving {
+            if let Some(weight) = self
+                .nodes
+                .get_mut(node)
+                .and_then(|node| node.weights.get_mut(place))
+            {
+                *weight = Weight::Vector(frozen(value));
+            }
+        }
+        output
+    }
+
+    fn run(&self, images: Tensor<4>, mut pass: Option<&mut Pass>) -> Output {
+        let nodes = &self.architecture.nodes;
+        let n = images.dims()[0];
+        // What a node gives is let go of at its last use.
+        let mut uses = vec![0usize; nodes.len()];
+        for &input in nodes.iter().flat_map(|node| &node.inputs) {
+            uses[input] += 1;
+        }
+        let mut values: Vec<Option<Tensor<4>>> = vec![None; nodes.len()];
+        let mut last = images.clone();
+        let mut activation = Activation::Linear;
+        for (index, (node, weights)) in nodes.iter().zip(&self.nodes).enumerate() {
+            let (x, input) = match node.inputs.first() {
+                Some(&from) => {
+                    uses[from] -= 1;
+                    let value = if uses[from] == 0 {
+                        values[from].take()
+                    } else {
+                        values[from].clone()
+                    };
+                    // Inputs stand before the nodes that use them.
+                    (value.unwrap_or_else(|| images.clone()), &nodes[from].output_shape)
+                }
+                None => (images.clone(), &node.output_shape),
+            };
+            last = layers::forward(
+                x,
+                node,
+                input,
+                layers::Weights(weights.weights.iter()),
+                pass.as_deref_mut().map(|pass| (pass, index)),
+            );
+            activation = layers::activation(&node.layer);
+            if uses[index] > 0 {
+                values[index] = Some(activation::apply(activation, last.clone()));
+            }
+        }
+        Output {
+            before_activation: last.reshape([n, self.outputs()]),
+            activation,
+        }
+    }
+
+    /// What the regularizers of the trainable weights add to the loss; nothing where there are none.
+    pub fn penalty(&self) -> Option<Tensor<1>> {
+        let variables = self.architecture.variables();
+        let weights = self.nodes.iter().flat_map(|node| &node.weights);
+        let penalties = variables.iter().zip(weights).filter_map(|(variable, weight)| {
+            let regularizer = variable.regularizer?;
+            variable.trainable.then(|| weight.penalty(regularizer))
+        });
+        penalties.reduce(|sum, penalty| sum + penalty)
+    }
+
+    /// The weights, in Keras' layouts and order.
+    pub fn parameters(&self) -> Parameters {
+        let variables = self.architecture.variables();
+        let weights = self.nodes.iter().flat_map(|node| &node.weights);
+        let parameters = variables.into_iter().zip(weights).map(|(variable, weight)| {
+            let parameter = Parameter {
+                values: weight.values(),
+                shape: variable.shape,
+            };
+            (variable.name, parameter)
+        });
+        parameters.collect()
+    }
+}
+
+impl Weight {
+    fn new(parameter: &Parameter, trainable: bool, device: &Device) -> Self {
+        let values = |shape: Vec<usize>| TensorData::new(parameter.values.clone(), shape);
+        match parameter.shape.len() {
+            2 => Self::Matrix(param(values(parameter.shape.clone()), trainable, device)),
+            4 => Self::Kernel(param(values(parameter.shape.clone()), trainable, device)),
+            // Three axes occur only in `LayerNormalization`, which spreads them itself.
+            _ => Self::Vector(param(values(vec![parameter.values.len()]), trainable, device)),
+        }
+    }
+
+    fn values(&self) -> Vec<f32> {
+        let data = match self {
+            Self::Vector(param) => param.val().into_data(),
+            Self::Matrix(param) => param.val().into_data(),
+            Self::Kernel(param) => param.val().into_data(),
+        };
+        data.into_vec().unwrap_or_default()
+    }
+
+    fn penalty(&self, regularizer: Regularizer) -> Tensor<1> {
+        match self {
+            Self::Vector(param) => penalty(param.val(), regularizer),
+            Self::Matrix(param) => penalty(param.val(), regularizer),
+            Self::Kernel(param) => penalty(param.val(), regularizer),
+        }
+    }
+}
+
+fn param<const D: usize>(data: TensorData, trainable: bool, device: &Device) -> Param<Tensor<D>> {
+    let tensor = Tensor::from_data(data, device);
+    if trainable {
+        Param::from_tensor(tensor)
+    } else {
+        frozen(tensor)
+    }
+}
+
+/// A weight that no optimizer moves.
+fn frozen<const D: usize>(tensor: Tensor<D>) -> Param<Tensor<D>> {
+    Param::initialized(ParamId::new(), tensor.detach()).set_require_grad(false)
+}
+
+/// `l1 · Σ|w| + l2 · Σw²`.
+fn penalty<const D: usize>(weight: Tensor<D>, regularizer: Regularizer) -> Tensor<1> {
+    let squares = (weight.clone() * weight.clone()).sum() * regularizer.l2;
+    if regularizer.l1 == 0.0 {
+        squares
+    } else {
+        squares + weight.abs().sum() * regularizer.l1
+    }
+}

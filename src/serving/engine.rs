@@ -1,0 +1,281 @@
+//! The engine: a bounded queue, and the compute thread that empties it in batches.
+//!
+//! A request takes its places in the queue before anything is decoded, and holds them until its
+//! answer is there; so what is being decoded, waiting or computed is bounded by one number, and who
+//! finds no place is told at once. The compute thread takes whatever waits, up to `max_batch`
+//! images of one version, the moment it is free: a lone client never waits for a batch to fill, and
+//! a crowd gets full batches. Versions take turns.
+//!
+//! Threads: any async task calls [`Engine::predict`]; decoding runs on tokio's blocking threads, as
+//! many at once as `decode_threads`; only the compute thread runs networks.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::{Servable, ServingError};
+use crate::imaging::Limits;
+
+/// How much the engine holds and how it batches.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Images that may be in the engine at once: decoding, waiting or computed.
+    pub queue_capacity: usize,
+    /// Images computed together at most.
+    pub max_batch: usize,
+    /// Images decoded at the same time at most.
+    pub decode_threads: usize,
+    /// What an image may cost.
+    pub limits: Limits,
+}
+
+/// Where a prediction's time went.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timings {
+    /// From bytes to pixels.
+    pub decode: Duration,
+    /// From the queue to the compute thread.
+    pub queue: Duration,
+    /// In the network, for the whole batch.
+    pub compute: Duration,
+    /// How many images were computed together.
+    pub batch: usize,
+}
+
+/// The scores of one image, and where the time went.
+#[derive(Clone, Debug)]
+pub struct Scored {
+    /// A probability per label.
+    pub probabilities: Vec<f32>,
+    /// Where the time went.
+    pub timings: Timings,
+}
+
+/// One image on its way through the queue.
+struct Work {
+    servable: Arc<Servable>,
+    pixels: Vec<f32>,
+    queued: Instant,
+    decode: Duration,
+    reply: oneshot::Sender<Result<Scored, ServingError>>,
+    /// Given back when the work is answered or dropped.
+    _place: OwnedSemaphorePermit,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// A queue per version that has something waiting, in the order of their turns.
+    turns: VecDeque<VecDeque<Work>>,
+    closed: bool,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    arrived: Condvar,
+}
+
+impl Queue {
+    /// A panic while the lock is held leaves whole `Work`s behind, so the queue stays usable.
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, work: Work) {
+        let mut waiting = self.lock();
+        let turn = waiting.turns.iter_mut().find(|turn| {
+            turn.front()
+                .is_some_and(|first| Arc::ptr_eq(&first.servable, &work.servable))
+        });
+        match turn {
+            Some(turn) => turn.push_back(work),
+            None => waiting.turns.push_back(VecDeque::from([work])),
+        }
+        drop(waiting);
+        self.arrived.notify_one();
+    }
+
+    /// Waits for work and takes up to `max_batch` images of the version whose turn it is; `None`
+    /// once the queue is closed and empty. Work whose client has gone is dropped here.
+    fn take(&self, max_batch: usize) -> Option<Vec<Work>> {
+        let mut waiting = self.lock();
+        loop {
+            while let Some(mut turn) = waiting.turns.pop_front() {
+                let mut batch = Vec::with_capacity(max_batch.min(turn.len()));
+                while batch.len() < max_batch
+                    && let Some(work) = turn.pop_front()
+                {
+                    if !work.reply.is_closed() {
+                        batch.push(work);
+                    }
+                }
+                if !turn.is_empty() {
+                    waiting.turns.push_back(turn);
+                }
+                if !batch.is_empty() {
+                    return Some(batch);
+                }
+            }
+            if waiting.closed {
+                return None;
+            }
+            waiting = self
+                .arrived
+                .wait(waiting)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// The handle to the queue and its compute thread; dropping the last one ends the thread.
+pub struct Engine {
+    config: EngineConfig,
+    places: Arc<Semaphore>,
+    decoders: Arc<Semaphore>,
+    queue: Arc<Queue>,
+}
+
+impl Engine {
+    /// Starts the compute thread.
+    pub fn start(config: EngineConfig) -> Result<Self, std::io::Error> {
+        let queue = Arc::new(Queue::default());
+        let max_batch = config.max_batch.max(1);
+        std::thread::Builder::new()
+            .name("irori-compute".into())
+            .spawn({
+                let queue = Arc::clone(&queue);
+                move || {
+                    while let Some(batch) = queue.take(max_batch) {
+                        compute(batch);
+                    }
+                }
+            })?;
+        Ok(Self {
+            places: Arc::new(Semaphore::new(config.queue_capacity)),
+            decoders: Arc::new(Semaphore::new(config.decode_threads.max(1))),
+            queue,
+            config,
+        })
+    }
+
+    /// Images that are in the engine now.
+    pub fn depth(&self) -> usize {
+        self.config.queue_capacity - self.places.available_permits()
+    }
+
+    /// The settings the engine runs with.
+    pub fn config(&self) -> &EngineConfig {
+        &self.config
+    }
+
+    /// Decodes and scores encoded images, in order. All of them find a place in the queue, or none.
+    ///
+    /// An undecodable image fails the whole request, with its place in the list.
+    pub async fn predict(
+        &self,
+        servable: &Arc<Servable>,
+        images: Vec<bytes::Bytes>,
+    ) -> Result<Vec<Scored>, ServingError> {
+        let places = self.reserve(images.len())?;
+        let mut decoding = Vec::with_capacity(images.len());
+        for (place, (index, image)) in places.into_iter().zip(images.into_iter().enumerate()) {
+            let decoders = Arc::clone(&self.decoders);
+            let servable = Arc::clone(servable);
+            let limits = self.config.limits.clone();
+            decoding.push(tokio::spawn(async move {
+                let _turn = decoders.acquire_owned().await;
+                tokio::task::spawn_blocking(move || {
+                    let started = Instant::now();
+                    let pixels = servable
+                        .pixels(&image, &limits)
+                        .map_err(|error| ServingError::Image { index, error })?;
+                    Ok((pixels, started.elapsed(), place))
+                })
+                .await
+                .map_err(|_| ServingError::Internal("decoding an image"))?
+            }));
+        }
+        let mut replies = Vec::with_capacity(decoding.len());
+        for task in decoding {
+            let (pixels, decode, place) =
+                task.await.map_err(|_| ServingError::Internal("decoding an image"))??;
+            let (reply, answer) = oneshot::channel();
+            self.queue.push(Work {
+                servable: Arc::clone(servable),
+                pixels,
+                queued: Instant::now(),
+                decode,
+                reply,
+                _place: place,
+            });
+            replies.push(answer);
+        }
+        let mut scored = Vec::with_capacity(replies.len());
+        for reply in replies {
+            scored.push(
+                reply
+                    .await
+                    .map_err(|_| ServingError::Internal("the compute thread"))??,
+            );
+        }
+        Ok(scored)
+    }
+
+    fn reserve(&self, images: usize) -> Result<Vec<OwnedSemaphorePermit>, ServingError> {
+        let full = || ServingError::QueueFull {
+            images,
+            capacity: self.config.queue_capacity,
+        };
+        let count = u32::try_from(images).map_err(|_| full())?;
+        let mut all = Arc::clone(&self.places)
+            .try_acquire_many_owned(count)
+            .map_err(|_| full())?;
+        let mut places: Vec<_> = (1..images).filter_map(|_| all.split(1)).collect();
+        places.push(all);
+        Ok(places)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.queue.lock().closed = true;
+        self.queue.arrived.notify_all();
+    }
+}
+
+/// Runs one batch and answers each of its images. A panic in the network fails the batch, not the
+/// thread.
+fn compute(batch: Vec<Work>) {
+    let Some(servable) = batch.first().map(|work| Arc::clone(&work.servable)) else {
+        return;
+    };
+    let started = Instant::now();
+    let scores = catch_unwind(AssertUnwindSafe(|| {
+        servable.probabilities(batch.iter().map(|work| work.pixels.as_slice()))
+    }));
+    let computed = started.elapsed();
+    let images = batch.len();
+    match scores {
+        Ok(scores) => {
+            for (work, probabilities) in batch.into_iter().zip(scores) {
+                let timings = Timings {
+                    decode: work.decode,
+                    queue: started.duration_since(work.queued),
+                    compute: computed,
+                    batch: images,
+                };
+                // A client that has gone meanwhile needs no answer.
+                let _ = work.reply.send(Ok(Scored { probabilities, timings }));
+            }
+        }
+        Err(_) => {
+            tracing::error!(model = servable.model(), version = servable.version(), images, "the network panicked");
+            for work in batch {
+                let _ = work.reply.send(Err(ServingError::Internal("running the network")));
+            }
+        }
+    }
+}

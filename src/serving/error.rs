@@ -1,0 +1,60 @@
+//! Why a prediction is not made.
+
+use crate::imaging::ImagingError;
+use crate::repository::RepositoryError;
+
+/// A refusal of the serving path.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum ServingError {
+    #[error("there is no model \"{model}\"; {}", known(models))]
+    ModelNotFound { model: String, models: Vec<String> },
+    #[error("model \"{model}\" has no version {version} that can be served; GET /models/{model} lists its versions")]
+    VersionNotFound { model: String, version: u64 },
+    #[error("model \"{model}\" can't be served: {reason}")]
+    ModelUnavailable { model: String, reason: String },
+    #[error("no model is named and none is the default; POST to /models/{{model}}/predict; {}", known(models))]
+    ModelRequired { models: Vec<String> },
+    #[error("no image was sent; send the file as the body, as multipart/form-data, or as JSON {{\"images\": [{{\"b64\": \"…\"}}]}}")]
+    NoImage,
+    #[error("{found} images in one request; at most {allowed} are allowed, so send them in several")]
+    TooManyImages { found: usize, allowed: usize },
+    #[error("image {}: {error}", index + 1)]
+    Image { index: usize, error: ImagingError },
+    #[error("the queue is full ({capacity} images) and has no room for {images} more; try again in a moment")]
+    QueueFull { images: usize, capacity: usize },
+    #[error("the server is shutting down; send the request to another one")]
+    Draining,
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    /// Nothing that the client can change; what happened is in the log.
+    #[error("the server failed while {0}")]
+    Internal(&'static str),
+}
+
+impl ServingError {
+    /// The stable code of this refusal.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::ModelNotFound { .. } => "model_not_found",
+            Self::VersionNotFound { .. } => "version_not_found",
+            Self::ModelUnavailable { .. } => "model_unavailable",
+            Self::ModelRequired { .. } => "model_required",
+            Self::NoImage => "no_image",
+            Self::TooManyImages { .. } => "too_many_images",
+            Self::Image { error, .. } => error.code(),
+            Self::QueueFull { .. } => "queue_full",
+            Self::Draining => "draining",
+            Self::Repository(error) => error.code(),
+            Self::Internal(_) => "internal",
+        }
+    }
+}
+
+fn known(models: &[String]) -> String {
+    if models.is_empty() {
+        "no model is there yet: train one (POST /admin/models/{model}/train) or import one".into()
+    } else {
+        format!("there are: {}", models.join(", "))
+    }
+}

@@ -1,0 +1,13 @@
+//! Serving: from encoded images to predictions, in batches, off the async threads.
+
+mod engine;
+mod error;
+mod models;
+mod prediction;
+mod servable;
+
+pub use engine::{Engine, EngineConfig, Scored, Timings};
+pub use error::ServingError;
+pub use models::Models;
+pub use prediction::{Candidate, Prediction};
+pub use servable::Servable;

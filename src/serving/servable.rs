@@ -1,0 +1,136 @@
+//! A servable: one version of a model, loaded and warmed, with what it takes from bytes to
+//! probabilities.
+
+use burn::tensor::Device;
+
+use super::{Prediction, ServingError};
+use crate::evaluation::Evaluation;
+use crate::imaging::{self, Dimensions, ImagingError, Limits, Normaliser};
+use crate::network::Network;
+use crate::repository::{Card, Outputs, StoredVersion};
+
+/// One version of a model in memory. Immutable: another version is another servable.
+pub struct Servable {
+    model: String,
+    version: u64,
+    card: Card,
+    evaluation: Option<Evaluation>,
+    input: Dimensions,
+    normaliser: Normaliser,
+    network: Network,
+    bytes: usize,
+}
+
+impl Servable {
+    /// Builds the network on `device` and runs it once, so that the first client does not pay for
+    /// what is done only once.
+    ///
+    /// # Errors
+    ///
+    /// [`ServingError::ModelUnavailable`] for a model whose input is not an image.
+    pub fn load(stored: StoredVersion, device: &Device) -> Result<Self, ServingError> {
+        let unavailable = |reason: String| ServingError::ModelUnavailable {
+            model: stored.model.clone(),
+            reason,
+        };
+        let input = Dimensions::try_from(stored.architecture.input_shape().dims())
+            .map_err(|error| unavailable(error.to_string()))?;
+        let network = Network::new(&stored.architecture, &stored.parameters, device)
+            .map_err(|error| unavailable(error.to_string()))?;
+        let servable = Self {
+            normaliser: stored.card.preprocessing.normaliser(input.channels),
+            bytes: stored.parameters.bytes(),
+            model: stored.model,
+            version: stored.version,
+            card: stored.card,
+            evaluation: stored.evaluation,
+            input,
+            network,
+        };
+        let blank = vec![0.0; input.pixels()];
+        let _ = servable.probabilities([blank.as_slice()].into_iter());
+        Ok(servable)
+    }
+
+    /// The model's name.
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// The version's number.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Labels, preprocessing and lineage.
+    pub fn card(&self) -> &Card {
+        &self.card
+    }
+
+    /// The report on held-out images, where there is one.
+    pub fn evaluation(&self) -> Option<&Evaluation> {
+        self.evaluation.as_ref()
+    }
+
+    /// The image that the network takes.
+    pub fn input(&self) -> Dimensions {
+        self.input
+    }
+
+    /// The weights' size in memory.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Decodes and preprocesses an encoded image.
+    pub fn pixels(&self, image: &[u8], limits: &Limits) -> Result<Vec<f32>, ImagingError> {
+        let image = imaging::decode(image, limits)?;
+        let fitted = self.card.preprocessing.fit(&image, self.input);
+        let mut pixels = vec![0.0; fitted.len()];
+        self.normaliser.apply(&fitted, &mut pixels);
+        Ok(pixels)
+    }
+
+    /// Runs the network over images that are preprocessed already: a probability per label, for
+    /// each image.
+    pub fn probabilities<'a>(
+        &self,
+        images: impl ExactSizeIterator<Item = &'a [f32]>,
+    ) -> Vec<Vec<f32>> {
+        let count = images.len();
+        let mut batch = Vec::with_capacity(count * self.input.pixels());
+        for image in images {
+            batch.extend_from_slice(image);
+        }
+        let scores = self.network.predict(batch, count);
+        let outputs = scores.len() / count.max(1);
+        scores
+            .chunks_exact(outputs.max(1))
+            .map(|scores| self.to_probabilities(scores))
+            .collect()
+    }
+
+    fn to_probabilities(&self, scores: &[f32]) -> Vec<f32> {
+        let is_logit = self.card.outputs == Outputs::Logits;
+        match scores {
+            [single] => {
+                let p = if is_logit { 1.0 / (1.0 + (-single).exp()) } else { *single };
+                vec![1.0 - p, p]
+            }
+            several if is_logit => softmax(several),
+            several => several.to_vec(),
+        }
+    }
+
+    /// The answer for one image.
+    pub fn prediction(&self, probabilities: &[f32], top_k: usize) -> Option<Prediction> {
+        Prediction::rank(&self.card.labels, probabilities, top_k)
+    }
+}
+
+fn softmax(logits: &[f32]) -> Vec<f32> {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let exponentials: Vec<f32> = logits.iter().map(|z| (z - largest).exp()).collect();
+    let sum: f32 = exponentials.iter().sum();
+    exponentials.into_iter().map(|e| e / sum).collect()
+}
