@@ -182,7 +182,7 @@ impl Repository {
     ///
     /// # Errors
     ///
-    /// There is no such model or version, or the report is about other classes than the version's.
+    /// There is no such model or version, it is broken, or the report is about other classes.
     pub fn write_evaluation(
         &self,
         model: &str,
@@ -190,6 +190,8 @@ impl Repository {
         evaluation: &Evaluation,
     ) -> Result<(), RepositoryError> {
         let (folder, _lock, _) = self.find_locked(model, version)?;
+        self.state(&folder, version)
+            .map_err(|fault| version_broken(&folder, version, fault))?;
         let place = folder.version(version);
         let (file, content) = version::evaluation_file(&place, evaluation)
             .map_err(|fault| RepositoryError::Unpublishable(Arc::new(fault)))?;

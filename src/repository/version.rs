@@ -211,7 +211,10 @@ pub(super) fn evaluation_file(
     evaluation: &Evaluation,
 ) -> Result<(&'static str, Vec<u8>), VersionFault> {
     check_evaluation(&read_card(folder)?, evaluation)?;
-    Ok((EVALUATION, json(EVALUATION, evaluation)?))
+    let content = json(EVALUATION, evaluation)?;
+    // What JSON has no word for, such as NaN, could not be read again.
+    parse::<Evaluation>(EVALUATION, &content)?;
+    Ok((EVALUATION, content))
 }
 
 /// What tells whether a version's files have changed: the size and the time of each.
