@@ -41,6 +41,17 @@ impl Dimensions {
     }
 }
 
+/// Height, width and channels, in this order.
+impl From<[usize; 3]> for Dimensions {
+    fn from([height, width, channels]: [usize; 3]) -> Self {
+        Self {
+            height,
+            width,
+            channels,
+        }
+    }
+}
+
 /// A decoded image, turned upright, with 8 bits per channel, in the colour that its file has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {

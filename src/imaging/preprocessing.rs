@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::resample::{Region, resize};
 use super::{Dimensions, Image, PreprocessingError};
@@ -10,7 +11,7 @@ use super::{Dimensions, Image, PreprocessingError};
 /// How an image becomes the input of one model: the `preprocessing` object of its `card.json`.
 ///
 /// Every field may be left out of the JSON; unknown ones are refused. [`check`](Self::check) it before use.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Preprocessing {
     /// The colour that the model sees. Left out, it follows from the channels of the model's input.
@@ -37,7 +38,7 @@ pub struct Preprocessing {
 }
 
 /// How an image is brought to the model's size. An image that has it already is left as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Resize {
     /// What becomes of an image with other proportions.
@@ -50,7 +51,7 @@ pub struct Resize {
 }
 
 /// The colour that a model sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Color {
     /// One channel: the luma of ITU-R BT.601, as Pillow's `convert("L")` computes it,
@@ -61,7 +62,7 @@ pub enum Color {
 }
 
 /// What becomes of an image whose proportions are not the model's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// It is squeezed or widened.
@@ -74,7 +75,7 @@ pub enum Mode {
 }
 
 /// How pixels between the image's own are found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Filter {
     /// The pixel under the centre.

@@ -159,7 +159,7 @@ impl Network {
         let images = TensorData::new(images, self.input_extents(count));
         let output = self.forward(Tensor::from_data(images, &self.device));
         // Every tensor of a network is f32, which is what the conversion asks for.
-        output.scores().into_data().into_vec().unwrap_or_default()
+        output.scores().into_data().try_into_vec().unwrap_or_default()
     }
 
     /// The extents of a batch of inputs, `[count, H, W, C]`.
@@ -277,7 +277,7 @@ impl Weight {
             Self::Matrix(param) => param.val().into_data(),
             Self::Kernel(param) => param.val().into_data(),
         };
-        data.into_vec().unwrap_or_default()
+        data.try_into_vec().unwrap_or_default()
     }
 
     fn penalty(&self, regularizer: Regularizer) -> Tensor<1> {

@@ -58,6 +58,12 @@ impl Parameters {
             .map(|(name, parameter)| (name.as_str(), parameter))
     }
 
+    /// The size of all numbers together, in bytes.
+    pub fn bytes(&self) -> usize {
+        let numbers = self.0.values().map(|parameter| parameter.values.len());
+        numbers.sum::<usize>() * size_of::<f32>()
+    }
+
     /// How many parameters there are (tensors, not numbers).
     pub fn len(&self) -> usize {
         self.0.len()

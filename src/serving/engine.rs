@@ -192,7 +192,7 @@ impl Engine {
                     let pixels = servable
                         .pixels(&image, &limits)
                         .map_err(|error| ServingError::Image { index, error })?;
-                    Ok((pixels, started.elapsed(), place))
+                    Ok::<_, ServingError>((pixels, started.elapsed(), place))
                 })
                 .await
                 .map_err(|_| ServingError::Internal("decoding an image"))?

@@ -33,8 +33,10 @@ impl Servable {
             model: stored.model.clone(),
             reason,
         };
-        let input = Dimensions::try_from(stored.architecture.input_shape().dims())
-            .map_err(|error| unavailable(error.to_string()))?;
+        let shape = stored.architecture.input_shape();
+        let input = shape.as_image().map(Dimensions::from).ok_or_else(|| {
+            unavailable(format!("its input is {shape}, which is no image"))
+        })?;
         let network = Network::new(&stored.architecture, &stored.parameters, device)
             .map_err(|error| unavailable(error.to_string()))?;
         let servable = Self {
@@ -47,7 +49,7 @@ impl Servable {
             input,
             network,
         };
-        let blank = vec![0.0; input.pixels()];
+        let blank = vec![0.0; input.values().unwrap_or(0)];
         let _ = servable.probabilities([blank.as_slice()].into_iter());
         Ok(servable)
     }
@@ -98,7 +100,7 @@ impl Servable {
         images: impl ExactSizeIterator<Item = &'a [f32]>,
     ) -> Vec<Vec<f32>> {
         let count = images.len();
-        let mut batch = Vec::with_capacity(count * self.input.pixels());
+        let mut batch = Vec::with_capacity(count * self.input.values().unwrap_or(0));
         for image in images {
             batch.extend_from_slice(image);
         }

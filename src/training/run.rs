@@ -67,7 +67,7 @@ pub struct TrainRequest {
 }
 
 /// A data set as a run sees it: a name for the card, the file or folder, and how to read it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Source {
     /// What the card calls it.
     pub name: String,
@@ -78,7 +78,6 @@ pub struct Source {
 }
 
 /// A training that has been checked as far as that is possible without reading the images.
-#[derive(Debug)]
 pub struct Train {
     model: ModelName,
     source: Source,
@@ -125,11 +124,7 @@ impl Train {
                 });
             }
         };
-        let not_an_image = || TrainingError::NotAnImage {
-            found: architecture.input_shape().to_string(),
-        };
-        let input = Dimensions::try_from(architecture.input_shape().dims())
-            .map_err(|_| not_an_image())?;
+        let input = image_input(&architecture)?;
         let preprocessing = match (request.preprocessing, &based_on) {
             (Some(given), _) => given,
             (None, Some(version)) => version.card.preprocessing.clone(),
@@ -297,7 +292,6 @@ pub struct EvaluateRequest {
 }
 
 /// An evaluation that has been checked as far as that is possible without reading the images.
-#[derive(Debug)]
 pub struct Evaluate {
     model: ModelName,
     version: u64,
@@ -345,11 +339,7 @@ impl Evaluate {
         device: &Device,
     ) -> Result<Evaluation, TrainingError> {
         let stored = repository.load(self.model.as_str(), self.version)?;
-        let input = Dimensions::try_from(stored.architecture.input_shape().dims()).map_err(|_| {
-            TrainingError::NotAnImage {
-                found: stored.architecture.input_shape().to_string(),
-            }
-        })?;
+        let input = image_input(&stored.architecture)?;
         let preprocessing = &stored.card.preprocessing;
         let dataset = load(job, &self.source, preprocessing, input)?;
         if dataset.classes != stored.card.labels {
@@ -392,6 +382,17 @@ impl Evaluate {
         repository.write_evaluation(self.model.as_str(), self.version, &evaluation)?;
         job.update(|job| job.evaluation = Some(evaluation.clone()));
         Ok(evaluation)
+    }
+}
+
+/// The image that a network takes.
+fn image_input(architecture: &Architecture) -> Result<Dimensions, TrainingError> {
+    let shape = architecture.input_shape();
+    match shape.as_image() {
+        Some(image @ [_, _, 1 | 3]) => Ok(image.into()),
+        _ => Err(TrainingError::NotAnImage {
+            found: shape.to_string(),
+        }),
     }
 }
 

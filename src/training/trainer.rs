@@ -162,7 +162,7 @@ impl Trainer<'_> {
             }
         }
         if let Some(best) = best {
-            network = network.with_parameters(&best)?;
+            network = Network::new(network.architecture(), &best, network.device())?;
         }
         Ok((network, history))
     }
@@ -209,7 +209,7 @@ fn monitored(monitor: Monitor, epoch: &Epoch) -> f64 {
 /// The numbers of a float tensor, row by row.
 fn to_vec<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     // Every tensor here is f32, which is what the conversion asks for.
-    tensor.into_data().into_vec().unwrap_or_default()
+    tensor.into_data().try_into_vec().unwrap_or_default()
 }
 
 /// Makes batches out of images in memory.

@@ -5,9 +5,10 @@
 //! gradients included ([`flex`]); on any other device they are Burn's own, with the permutes around
 //! them that Burn's channels-first layout needs ([`portable`]).
 
+mod flex;
 mod portable;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 /// Rows and columns added on each side of an image before a window slides over it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,20 +70,41 @@ pub fn conv2d(
     window: &Window,
     groups: usize,
 ) -> Tensor<4> {
-    portable::conv2d(x, kernel, bias, window, groups)
+    if is_flex(&x.device()) {
+        flex::conv2d(x, kernel, bias, window, groups)
+    } else {
+        portable::conv2d(x, kernel, bias, window, groups)
+    }
 }
 
 /// The largest value under each window, channel by channel; padding never wins.
 pub fn max_pool2d(x: Tensor<4>, window: &Window) -> Tensor<4> {
-    portable::max_pool2d(x, window)
+    if is_flex(&x.device()) {
+        flex::max_pool2d(x, window)
+    } else {
+        portable::max_pool2d(x, window)
+    }
 }
 
 /// The mean of the values under each window, channel by channel; padding does not count.
 pub fn average_pool2d(x: Tensor<4>, window: &Window) -> Tensor<4> {
-    portable::average_pool2d(x, window)
+    if is_flex(&x.device()) {
+        flex::average_pool2d(x, window)
+    } else {
+        portable::average_pool2d(x, window)
+    }
 }
 
 /// `[N, in] · [in, out] + [out]`.
 pub fn dense(x: Tensor<2>, kernel: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
-    portable::dense(x, kernel, bias)
+    if is_flex(&x.device()) {
+        flex::dense(x, kernel, bias)
+    } else {
+        portable::dense(x, kernel, bias)
+    }
+}
+
+/// Whether the device is Burn's Flex; devices are equal with or without autodiff around them.
+fn is_flex(device: &Device) -> bool {
+    *device == Device::flex()
 }
