@@ -6,7 +6,7 @@ use crate::kernel_grad::KernelGrad;
 use crate::level::Level;
 use crate::product::{Chunk, Finish};
 use crate::transpose::transpose;
-use crate::window::{Axis, Tap, spans};
+use crate::window::{Axis, Tap, offsets};
 
 /// Rows and columns of zeros around an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -136,7 +136,7 @@ impl Conv2d {
             &[height.back_padded(), width.back_padded(), out_channels],
         )?;
 
-        let rows = (0..kernel.0).flat_map(|ky| {
+        let taps = (0..kernel.0).flat_map(|ky| {
             (0..kernel.1).map(move |kx| Tap {
                 y: ky * dilation.0,
                 x: kx * dilation.1,
@@ -149,8 +149,8 @@ impl Conv2d {
             steps: (height.stride, width.stride),
             tall: height.span,
             chunks: Chunk::cut(
-                spans(rows, width.padded, in_channels, in_channels / groups, 0),
-                1,
+                &offsets(taps, width.padded, in_channels, in_channels / groups),
+                0,
             ),
         };
         let forward = Correlation {
@@ -304,12 +304,11 @@ impl Conv2d {
                         .iter()
                         .flat_map(|ty| x.taps.iter().map(move |tx| (ty, tx)))
                 };
-                let offsets = taps().map(|(ty, tx)| Tap {
+                let at = taps().map(|(ty, tx)| Tap {
                     y: ty.offset,
                     x: tx.offset,
                 });
-                let chunks =
-                    Chunk::cut(spans(offsets, padded_width, out_channels, outputs, row), 1);
+                let chunks = Chunk::cut(&offsets(at, padded_width, out_channels, outputs), row);
                 for (ty, tx) in taps() {
                     let tap = ty.index * size.1 + tx.index;
                     let from = &kernel[tap * inputs * out_channels..][..inputs * out_channels];

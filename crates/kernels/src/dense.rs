@@ -6,7 +6,7 @@ use crate::correlation::tasks;
 use crate::error::{ShapeError, batch, length, nonzero, volume};
 use crate::level::Level;
 use crate::matrix::MatrixMut;
-use crate::product::{Chunk, Finish, Grid, Span, Start, Weights, product};
+use crate::product::{Chunk, Finish, Grid, Start, Weights, product};
 use crate::scratch::with_scratch;
 use crate::transpose::transpose;
 
@@ -34,16 +34,7 @@ impl Dense {
             ("the number of outputs", outputs),
         ])?;
         volume("the kernel", &[inputs, outputs])?;
-        let chunks = |len| {
-            Chunk::cut(
-                [Span {
-                    input: 0,
-                    weight: 0,
-                    len,
-                }],
-                1,
-            )
-        };
+        let chunks = |terms| Chunk::cut(&Vec::from_iter(0..terms), 0);
         Ok(Self {
             inputs,
             outputs,
@@ -143,14 +134,7 @@ impl Dense {
     ) -> Result<(), ShapeError> {
         self.check(x.len(), dkernel.len(), dy.len())?;
         let examples = x.len() / self.inputs;
-        let chunks = Chunk::cut(
-            [Span {
-                input: 0,
-                weight: 0,
-                len: examples,
-            }],
-            self.inputs,
-        );
+        let chunks = Chunk::cut(&Vec::from_iter((0..examples).map(|n| n * self.inputs)), 0);
         let pieces = tasks(dkernel.len().saturating_mul(examples));
         split(
             MatrixMut::new(dkernel, self.outputs),
@@ -187,13 +171,14 @@ fn split<F>(part: MatrixMut, (row, column): (usize, usize), pieces: usize, work:
 where
     F: Fn(MatrixMut, (usize, usize)) + Sync,
 {
+    const TALL: usize = 9;
     // In tiles: splitting inside one would leave both halves with less than full registers.
-    let (tall, wide) = (part.rows().div_ceil(12), part.columns().div_ceil(32));
+    let (tall, wide) = (part.rows().div_ceil(TALL), part.columns().div_ceil(32));
     if pieces < 2 || (tall < 2 && wide < 2) {
         return work(part, (row, column));
     }
     let ((first, second), next) = if tall >= wide {
-        let at = tall / 2 * 12;
+        let at = tall / 2 * TALL;
         (part.split_rows(at), (row + at, column))
     } else {
         let at = wide / 2 * 32;

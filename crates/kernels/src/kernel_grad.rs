@@ -6,7 +6,7 @@ use crate::conv2d::Conv2dShape;
 use crate::correlation::{Correlation, Frame, Margins, tasks};
 use crate::level::Level;
 use crate::matrix::MatrixMut;
-use crate::product::{Chunk, Finish, Grid, Span, Start, Weights, product};
+use crate::product::{Chunk, Finish, Grid, Start, Weights, product};
 use crate::scratch::with_scratch;
 
 /// The plan, derived from that of the forward pass.
@@ -68,15 +68,9 @@ impl KernelGrad {
             (0..height).map(strip).collect()
         };
         let strip_rows = height * width * used / strips.len();
-        let line = |y| Span {
-            input: y * steps.0 * row,
-            weight: y * output.width,
-            len: output.width,
-        };
-        let pixels = Chunk::new(
-            (0..output.height).map(line).collect(),
-            steps.1 * input.channels,
-        );
+        let pixel = |y, x| y * steps.0 * row + x * steps.1 * input.channels;
+        let pixels = (0..output.height).flat_map(|y| (0..output.width).map(move |x| pixel(y, x)));
+        let pixels = Chunk::new(pixels.collect(), 0);
         Self {
             input,
             margins,
@@ -154,7 +148,7 @@ impl Job<'_> {
     /// Fills rows from `first` on, counted over all blocks.
     fn split(&self, first: usize, out: MatrixMut, pieces: usize) {
         // A tile's worth of rows isn't worth splitting: every task walks its images anew.
-        const FEW: usize = 12;
+        const FEW: usize = 9;
         if pieces < 2 || out.rows() <= FEW {
             return with_scratch(self.plan.margins.room(self.plan.input), |room| {
                 self.level.run(Leaf {

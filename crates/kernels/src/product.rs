@@ -32,66 +32,41 @@ pub(crate) struct Grid {
     pub output_column: usize,
 }
 
-/// A run of terms: values of `x` at equal steps, against as many successive rows of weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Span {
-    /// Offset in `x` from the start of the row.
-    pub input: usize,
-    /// Row of the weights.
-    pub weight: usize,
-    /// Terms.
-    pub len: usize,
-}
-
-/// Terms that are summed by themselves before they join the total: short enough for their weights to stay in the cache
-/// and for the sum to stay accurate.
+/// Terms that are summed by themselves before they join the total: few enough for their weights to stay in the cache and
+/// for the sum to stay accurate.
 #[derive(Debug, Clone)]
 pub(crate) struct Chunk {
-    spans: Vec<Span>,
-    step: usize,
+    /// Where in `x`, from the start of a row, each term's value lies.
+    offsets: Vec<usize>,
+    /// One past the largest of the offsets.
     reach: usize,
+    /// The row of weights of the first term; the others follow it.
+    weight: usize,
 }
 
 /// Terms in a chunk, at most: 512 rows of 32 columns of weights are 64 KiB, well inside a second-level cache.
 const CHUNK: usize = 512;
 
 impl Chunk {
-    /// One chunk of all `spans`, whose terms lie `step` apart in `x`.
-    pub fn new(spans: Vec<Span>, step: usize) -> Self {
-        let reach = spans
-            .iter()
-            .filter(|s| s.len > 0)
-            .map(|s| s.input + (s.len - 1) * step + 1)
-            .max()
-            .unwrap_or(0);
-        Self { spans, step, reach }
+    /// One chunk of terms at `offsets`, their weights from row `weight` on.
+    pub fn new(offsets: Vec<usize>, weight: usize) -> Self {
+        let reach = offsets.iter().max().map_or(0, |last| last + 1);
+        Self {
+            offsets,
+            reach,
+            weight,
+        }
     }
 
-    /// `spans` cut into chunks of bounded length; one empty chunk if there are no spans.
-    pub fn cut(spans: impl IntoIterator<Item = Span>, step: usize) -> Vec<Self> {
-        let mut chunks = Vec::new();
-        let mut current = Vec::new();
-        let mut filled = 0;
-        for mut span in spans {
-            while span.len > 0 {
-                let len = span.len.min(CHUNK - filled);
-                current.push(Span { len, ..span });
-                filled += len;
-                span = Span {
-                    input: span.input + len * step,
-                    weight: span.weight + len,
-                    len: span.len - len,
-                };
-                if filled == CHUNK {
-                    chunks.push(Self::new(std::mem::take(&mut current), step));
-                    filled = 0;
-                }
-            }
+    /// Chunks of bounded length for the terms at `offsets`; one empty chunk if there are none.
+    pub fn cut(offsets: &[usize], weight: usize) -> Vec<Self> {
+        if offsets.is_empty() {
+            return vec![Self::new(Vec::new(), weight)];
         }
-        if filled > 0 || chunks.is_empty() {
-            chunks.push(Self::new(current, step));
-        }
-        chunks
+        let chunk = |(index, offsets): (usize, &[usize])| {
+            Self::new(offsets.to_vec(), weight + index * CHUNK)
+        };
+        offsets.chunks(CHUNK).enumerate().map(chunk).collect()
     }
 }
 
@@ -204,12 +179,13 @@ fn panel<S: Simd, const V: usize>(
             }
         )*};
     }
-    // 12 × 2 sums, 2 vectors of weights and 1 broadcast value fill the 32 registers of AVX-512 and NEON, 6 × 2 the 16 of
-    // AVX2. The smaller tiles take what is left of the rows.
+    // The largest tile leaves room for its sums, a broadcast value per row and the vectors of weights all at once:
+    // 9 × 2 + 9 + 2 of the 32 registers of AVX-512 and NEON, 4 × 2 + 4 + 2 of the 16 of AVX2. Compilers load all the
+    // values first, and a tile that is larger ends up in memory. The smaller tiles take what is left of the rows.
     if S::REGISTER_COUNT >= 32 {
-        tiles!(12 8 4 2 1);
+        tiles!(9 4 2 1);
     } else {
-        tiles!(6 4 2 1);
+        tiles!(4 2 1);
     }
 }
 
@@ -321,41 +297,32 @@ fn sum<S: Simd, const P: usize, const V: usize>(
     for &start in starts {
         assert!(chunk.reach == 0 || start + chunk.reach <= x.len());
     }
-    // The number of rows of weights that can be read as whole vectors.
+    // How many terms come before the first row of weights that can't be read as whole vectors.
     let whole = (values.len() + stride).saturating_sub(column + V * lanes) / stride;
-    for span in &chunk.spans {
-        let ready = whole.saturating_sub(span.weight).min(span.len);
-        if ready > 0 {
-            // SAFETY: row `span.weight` is below `whole`, so its columns are inside the weights.
-            let mut row = unsafe { values.as_ptr().add(span.weight * stride + column) };
-            // SAFETY: every start lies at least `reach` before the end of `x`, and the reach covers the span.
-            let input = unsafe { x.as_ptr().add(span.input) };
-            let mut offset = 0;
-            for _ in 0..ready {
-                let mut vectors = [simd.splat_f32s(0.0); V];
-                for v in 0..V {
-                    // SAFETY: `row` is one of the `whole` rows, where `V` whole vectors can be read.
-                    vectors[v] = unsafe { row.add(v * lanes).cast::<S::f32s>().read_unaligned() };
-                }
-                for p in 0..P {
-                    // SAFETY: `starts[p] + span.input + offset` is less than `starts[p] + reach`, which is within `x`.
-                    let value = simd.splat_f32s(unsafe { *input.add(starts[p] + offset) });
-                    for v in 0..V {
-                        sums[p][v] = simd.mul_add_e_f32s(value, vectors[v], sums[p][v]);
-                    }
-                }
-                offset += chunk.step;
-                row = row.wrapping_add(stride);
+    let ready = whole.saturating_sub(chunk.weight).min(chunk.offsets.len());
+    let mut row = values.as_ptr().wrapping_add(chunk.weight * stride + column);
+    for &offset in &chunk.offsets[..ready] {
+        let mut vectors = [simd.splat_f32s(0.0); V];
+        for v in 0..V {
+            // SAFETY: the term is one of the `ready`, so its row of weights has `V` whole vectors from `column` on.
+            vectors[v] = unsafe { row.add(v * lanes).cast::<S::f32s>().read_unaligned() };
+        }
+        for p in 0..P {
+            // SAFETY: `offset` is less than `reach`, and `starts[p] + reach` is within `x`.
+            let value = simd.splat_f32s(unsafe { *x.as_ptr().add(offset).add(starts[p]) });
+            for v in 0..V {
+                sums[p][v] = simd.mul_add_e_f32s(value, vectors[v], sums[p][v]);
             }
         }
-        for term in ready..span.len {
-            let row = &values[(span.weight + term) * stride + column..];
-            for v in 0..V {
-                let vector = load(simd, row.get(v * lanes..).unwrap_or_default());
-                for p in 0..P {
-                    let value = simd.splat_f32s(x[starts[p] + span.input + term * chunk.step]);
-                    sums[p][v] = simd.mul_add_e_f32s(value, vector, sums[p][v]);
-                }
+        row = row.wrapping_add(stride);
+    }
+    for (term, &offset) in chunk.offsets.iter().enumerate().skip(ready) {
+        let row = &values[(chunk.weight + term) * stride + column..];
+        for v in 0..V {
+            let vector = load(simd, row.get(v * lanes..).unwrap_or_default());
+            for p in 0..P {
+                sums[p][v] =
+                    simd.mul_add_e_f32s(simd.splat_f32s(x[starts[p] + offset]), vector, sums[p][v]);
             }
         }
     }

@@ -2,18 +2,42 @@
 
 /// Writes the transpose of `rows` × `columns` values, whose rows begin `stride` apart, to `to`, in rows of `rows` values.
 ///
-/// Goes square by square, so that both sides stay in the cache.
+/// Goes square by square, so that both sides stay in the cache, and in the registers where the square is whole.
+#[inline(always)]
 pub(crate) fn transpose(from: &[f32], stride: usize, rows: usize, columns: usize, to: &mut [f32]) {
-    const SQUARE: usize = 16;
-    for row in (0..rows).step_by(SQUARE) {
-        let high = rows.min(row + SQUARE);
-        for column in (0..columns).step_by(SQUARE) {
-            for c in column..columns.min(column + SQUARE) {
-                let to = &mut to[c * rows + row..c * rows + high];
-                for (offset, to) in to.iter_mut().enumerate() {
-                    *to = from[(row + offset) * stride + c];
+    for row in (0..rows).step_by(SIDE) {
+        for column in (0..columns).step_by(SIDE) {
+            if row + SIDE <= rows && column + SIDE <= columns {
+                square(
+                    &from[row * stride + column..],
+                    stride,
+                    &mut to[column * rows + row..],
+                    rows,
+                );
+            } else {
+                for r in row..rows.min(row + SIDE) {
+                    for c in column..columns.min(column + SIDE) {
+                        to[c * rows + r] = from[r * stride + c];
+                    }
                 }
             }
         }
+    }
+}
+
+const SIDE: usize = 8;
+
+#[inline(always)]
+fn square(from: &[f32], stride: usize, to: &mut [f32], to_stride: usize) {
+    let mut values = [[0.0; SIDE]; SIDE];
+    for (row, values) in values.iter_mut().enumerate() {
+        values.copy_from_slice(&from[row * stride..row * stride + SIDE]);
+    }
+    for column in 0..SIDE {
+        let mut turned = [0.0; SIDE];
+        for row in 0..SIDE {
+            turned[row] = values[row][column];
+        }
+        to[column * to_stride..column * to_stride + SIDE].copy_from_slice(&turned);
     }
 }

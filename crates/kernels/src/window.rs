@@ -1,6 +1,5 @@
 //! How a window moves along one direction of an image, there and back.
 use crate::error::ShapeError;
-use crate::product::Span;
 
 /// One direction of a convolution.
 #[derive(Debug, Clone)]
@@ -135,26 +134,17 @@ pub(crate) struct Tap {
     pub x: usize,
 }
 
-/// The terms of a window with these taps over an image `width` wide with `channels`, of which `used` belong to a group;
-/// the weights' rows follow each other from `weight` on. Taps that touch in memory become one span.
-pub(crate) fn spans(
+/// Where the terms of a window with these taps lie in an image `width` wide with `channels`, of which the first `used`
+/// belong to a group: tap after tap, channel after channel.
+pub(crate) fn offsets(
     taps: impl Iterator<Item = Tap>,
     width: usize,
     channels: usize,
     used: usize,
-    weight: usize,
-) -> Vec<Span> {
-    let mut spans: Vec<Span> = Vec::new();
-    for (index, tap) in taps.enumerate() {
-        let input = (tap.y * width + tap.x) * channels;
-        match spans.last_mut() {
-            Some(last) if last.input + last.len == input => last.len += used,
-            _ => spans.push(Span {
-                input,
-                weight: weight + index * used,
-                len: used,
-            }),
-        }
-    }
-    spans
+) -> Vec<usize> {
+    taps.flat_map(|tap| {
+        let first = (tap.y * width + tap.x) * channels;
+        first..first + used
+    })
+    .collect()
 }
