@@ -223,16 +223,15 @@ impl Conv2d {
         if let Some(bias) = bias {
             length("the bias", bias.len(), self.shape.out_channels)?;
         }
-        self.forward.run(
-            self.level,
-            x,
-            kernel,
-            y,
-            Finish {
-                bias,
-                bounds: activation.bounds(),
-            },
-        );
+        let bounds = activation.bounds();
+        let finish = Finish {
+            bias,
+            bounds: bounds.flatten(),
+        };
+        self.forward.run(self.level, x, kernel, y, finish);
+        if bounds.is_none() {
+            activation.apply(self.level, y);
+        }
         Ok(())
     }
 

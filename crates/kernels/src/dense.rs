@@ -67,9 +67,10 @@ impl Dense {
             length("the bias", bias.len(), self.outputs)?;
         }
         let pieces = tasks(y.len().saturating_mul(self.inputs));
+        let bounds = activation.bounds();
         let finish = Finish {
             bias,
-            bounds: activation.bounds(),
+            bounds: bounds.flatten(),
         };
         split(
             MatrixMut::new(y, self.outputs),
@@ -87,6 +88,9 @@ impl Dense {
                 });
             },
         );
+        if bounds.is_none() {
+            activation.apply(self.level, y);
+        }
         Ok(())
     }
 

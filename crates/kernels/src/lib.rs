@@ -18,24 +18,29 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 mod activation;
+mod batch_norm;
 mod conv2d;
 mod correlation;
 mod dense;
 mod error;
+mod exponential;
 mod kernel_grad;
 mod level;
 mod matrix;
 mod pool;
 mod product;
 mod scratch;
+mod softmax;
 mod sums;
 mod transpose;
 mod window;
 
 pub use activation::Activation;
+pub use batch_norm::{BatchNorm, BatchNormGrads};
 pub use conv2d::{Conv2d, Conv2dShape, Padding2d};
 pub use dense::Dense;
 pub use error::ShapeError;
 pub use level::Level;
 pub use pool::{AveragePool2d, MaxPool2d, Pool2dShape};
+pub use softmax::{softmax, softmax_grad};
 pub use sums::column_sums;

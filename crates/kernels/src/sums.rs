@@ -1,4 +1,6 @@
-//! Sums down the columns of a matrix: the gradient of a bias.
+//! Sums down the columns of a matrix: the gradient of a bias, and what a normalisation needs.
+use std::ops::Range;
+
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -15,23 +17,35 @@ const ROWS: usize = 256;
 /// [`ShapeError`] if `sums` is empty or `values` isn't a whole number of rows.
 pub fn column_sums(level: Level, values: &[f32], sums: &mut [f32]) -> Result<(), ShapeError> {
     nonzero(&[("the number of columns", sums.len())])?;
-    batch("the matrix", values.len(), sums.len())?;
+    let rows = batch("the matrix", values.len(), sums.len())?;
     let columns = sums.len();
-    let stretch = ROWS * columns;
-    let mut partial = vec![0.0; values.len().div_ceil(stretch) * columns];
+    sum_rows(level, rows, sums, |rows, sums| {
+        level.run(Sum {
+            values: &values[rows.start * columns..rows.end * columns],
+            sums,
+        });
+    });
+    Ok(())
+}
+
+/// Fills `sums` with the sums over all `rows` of what `add` adds to its second argument for a range of them.
+pub(crate) fn sum_rows<F>(level: Level, rows: usize, sums: &mut [f32], add: F)
+where
+    F: Fn(Range<usize>, &mut [f32]) + Sync,
+{
+    let mut partial = vec![0.0; rows.div_ceil(ROWS) * sums.len()];
     partial
-        .par_chunks_mut(columns)
-        .zip(values.par_chunks(stretch))
+        .par_chunks_mut(sums.len())
         .with_min_len(4)
-        .for_each(|(sums, values)| {
-            level.run(Sum { values, sums });
+        .enumerate()
+        .for_each(|(part, sums)| {
+            add(part * ROWS..rows.min((part + 1) * ROWS), sums);
         });
     sums.fill(0.0);
     level.run(Sum {
         values: &partial,
         sums,
     });
-    Ok(())
 }
 
 struct Sum<'a> {

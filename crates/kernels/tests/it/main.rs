@@ -1,5 +1,6 @@
 //! Every kernel on every instruction set of this machine, against plain loops in float64.
 mod conv2d;
 mod dense;
+mod elementwise;
 mod pool;
 mod reference;
