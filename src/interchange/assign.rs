@@ -2,8 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde_json::Value;
-
 use super::InterchangeError;
 use super::hdf5::Tensor;
 use crate::architecture::{Architecture, Variable};
@@ -22,15 +20,15 @@ pub(super) struct Slot {
     /// The layer's name.
     pub(super) layer: String,
     /// Its Keras class, such as `Conv2D`.
-    pub(super) class_name: String,
+    pub(super) class_name: &'static str,
     /// Its variables.
     pub(super) variables: Vec<Variable>,
 }
 
 /// The layers of an architecture that have weights, in order.
 pub(super) fn slots(architecture: &Architecture) -> Vec<Slot> {
-    let classes: HashMap<String, String> = layers(&architecture.to_json())
-        .map(|(class_name, name)| (name.to_owned(), class_name.to_owned()))
+    let classes: HashMap<&str, &'static str> = layers(architecture)
+        .map(|(class_name, name)| (name, class_name))
         .collect();
     let mut slots: Vec<Slot> = Vec::new();
     for variable in architecture.variables() {
@@ -39,7 +37,7 @@ pub(super) fn slots(architecture: &Architecture) -> Vec<Slot> {
             Some(slot) if slot.layer == layer => slot.variables.push(variable),
             _ => slots.push(Slot {
                 layer: layer.to_owned(),
-                class_name: classes.get(layer).cloned().unwrap_or_default(),
+                class_name: classes.get(layer).copied().unwrap_or_default(),
                 variables: vec![variable],
             }),
         }
@@ -47,14 +45,13 @@ pub(super) fn slots(architecture: &Architecture) -> Vec<Slot> {
     slots
 }
 
-/// Class and name of each layer of a document that [`Architecture::to_json`] gave.
-pub(super) fn layers(document: &Value) -> impl Iterator<Item = (&str, &str)> {
-    let layers = document["config"]["layers"].as_array();
-    layers.into_iter().flatten().filter_map(|layer| {
-        let class_name = layer["class_name"].as_str()?;
-        let name = layer["config"]["name"].as_str()?;
-        Some((class_name, name))
-    })
+/// Class and name of each layer but the `InputLayer`, which Keras counts among a Sequential's layers in no file.
+pub(super) fn layers(architecture: &Architecture) -> impl Iterator<Item = (&'static str, &str)> {
+    let classes = architecture
+        .nodes
+        .iter()
+        .map(|node| (node.layer.class_name(), node.name.as_str()));
+    classes.filter(|(class_name, _)| *class_name != "InputLayer")
 }
 
 /// How a file's layers are found.

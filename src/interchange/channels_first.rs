@@ -146,10 +146,7 @@ impl Turned {
         &self,
         architecture: &Architecture,
     ) -> Result<HashMap<String, Vec<usize>>, InterchangeError> {
-        let document = architecture.to_json();
-        let layers: Vec<_> = layers(&document)
-            .filter(|(class_name, _)| *class_name != "InputLayer")
-            .collect();
+        let layers: Vec<_> = layers(architecture).collect();
         let mut reorder = HashMap::new();
         for &flatten in &self.by_channel {
             let Some(order) = layers

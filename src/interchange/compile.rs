@@ -32,12 +32,15 @@ struct Object {
 }
 
 impl Compile {
-    /// Reads any form of Keras'; `None` if there is no loss or optimizer that every Keras could read again.
+    /// Reads any form of Keras'; `None` if there is no loss that every Keras could read again. The optimizer may be missing
+    /// (Keras 3 forgets it in archives that it saves after an `.h5`): then it is `compile`'s default.
     pub(super) fn read(compile: &Value) -> Option<Self> {
         let optimizer = compile
             .get("optimizer")
-            .or_else(|| compile.get("optimizer_config"))?;
-        let mut optimizer = Object::read(optimizer)?;
+            .or_else(|| compile.get("optimizer_config"));
+        let mut optimizer = optimizer
+            .and_then(Object::read)
+            .unwrap_or_else(|| Object::named("rmsprop"));
         // tf_keras tells its own optimizers from those of TensorFlow 1 so.
         if let Some(class_name) = optimizer.class_name.strip_prefix("Custom>") {
             optimizer.class_name = class_name.to_owned();
@@ -81,13 +84,17 @@ impl Compile {
 }
 
 impl Object {
+    fn named(name: &str) -> Self {
+        Self {
+            class_name: name.to_owned(),
+            config: Map::new(),
+        }
+    }
+
     /// Reads `"adam"`, `{"class_name": …, "config": {…}}`, or flat `{"name": …, …}`.
     fn read(value: &Value) -> Option<Self> {
         if let Some(name) = value.as_str() {
-            return Some(Self {
-                class_name: name.to_owned(),
-                config: Map::new(),
-            });
+            return Some(Self::named(name));
         }
         let object = value.as_object()?;
         let class_name = object

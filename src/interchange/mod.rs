@@ -68,6 +68,13 @@ pub enum Format {
     Safetensors,
 }
 
+/// Compile settings, unless they are Keras' signs of a model that was never compiled.
+fn compiled(settings: Value) -> Option<Value> {
+    let is_empty =
+        settings.is_null() || settings.as_object().is_some_and(serde_json::Map::is_empty);
+    (!is_empty).then_some(settings)
+}
+
 /// Reads a model file of any kind; the kind is told by its first bytes.
 ///
 /// Files with weights alone need `architecture`; files that have their own ignore it.

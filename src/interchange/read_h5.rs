@@ -1,11 +1,13 @@
 //! Keras' HDF5 files, read: the whole models of `model.save("….h5")` since Keras 1, and both kinds of weights files.
 
+use std::collections::HashMap;
+
 use hdf5_pure::Group;
 use serde_json::Value;
 
 use super::assign::{FileLayer, Layouts, Match, assign, layers, slots};
 use super::hdf5::{self, Attributes, Tensor};
-use super::{Format, Imported, InterchangeError, Source, channels_first};
+use super::{Format, Imported, InterchangeError, Source, channels_first, compiled};
 use crate::architecture::Architecture;
 use crate::network::Parameters;
 
@@ -69,7 +71,7 @@ fn whole(
     Ok(Imported {
         architecture,
         parameters,
-        compile: compile.filter(|compile| !compile.is_null()),
+        compile: compile.and_then(compiled),
         source: source(Format::H5, &attributes),
     })
 }
@@ -110,15 +112,11 @@ pub(super) fn store(
     layouts: &Layouts,
     length: u64,
 ) -> Result<Parameters, InterchangeError> {
-    let document = architecture.to_json();
-    let paths = store_names(layers(&document).map(|(class_name, _)| class_name));
-    let names = slots(architecture)
+    let paths: HashMap<&str, String> = store_names(architecture).collect();
+    let slots = slots(architecture);
+    let names = slots
         .iter()
-        .map(|slot| {
-            let position = layers(&document).position(|(_, name)| name == slot.layer);
-            let path = position.and_then(|position| paths.get(position));
-            path.cloned().unwrap_or_default()
-        })
+        .filter_map(|slot| paths.get(slot.layer.as_str()).cloned())
         .collect();
     let group = hdf5::child(root, "layers")?.ok_or(InterchangeError::NotKeras)?;
     let mut file = Vec::new();
@@ -136,22 +134,23 @@ pub(super) fn store(
     assign(architecture, file, Match::Names(names), layouts, allowance)
 }
 
-/// The names under which Keras stores the layers of these classes: `conv2d`, `conv2d_1`, `dense`, …, whatever the layers
-/// themselves are called.
-pub(super) fn store_names<'a>(classes: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let mut used = std::collections::HashMap::<String, usize>::new();
-    classes
-        .map(|class_name| {
-            let base = snake_case(class_name);
-            let count = used.entry(base.clone()).or_default();
-            *count += 1;
+/// Each layer, and the name under which Keras stores it: `conv2d`, `conv2d_1`, `dense`, … after their classes, whatever the
+/// layers themselves are called.
+pub(super) fn store_names(architecture: &Architecture) -> impl Iterator<Item = (&str, String)> {
+    let mut used = HashMap::<&str, usize>::new();
+    layers(architecture).map(move |(class_name, name)| {
+        let count = used.entry(class_name).or_default();
+        *count += 1;
+        let base = snake_case(class_name);
+        (
+            name,
             if *count == 1 {
                 base
             } else {
                 format!("{base}_{}", *count - 1)
-            }
-        })
-        .collect()
+            },
+        )
+    })
 }
 
 /// Keras' `to_snake_case`: `BatchNormalization` is `batch_normalization`, `Conv2D` is `conv2d`.

@@ -6,7 +6,7 @@ use serde_json::Value;
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-use super::{Format, Imported, InterchangeError, Source, channels_first, hdf5, read_h5};
+use super::{Format, Imported, InterchangeError, Source, channels_first, compiled, hdf5, read_h5};
 
 /// How much is unpacked of an entry, beyond [`UNPACKED_PER_BYTE`] times the archive's length.
 const UNPACKED_AT_LEAST: u64 = 16 << 20;
@@ -20,7 +20,7 @@ pub(super) fn import(bytes: &[u8]) -> Result<Imported, InterchangeError> {
     let compile = document
         .as_object_mut()
         .and_then(|document| document.remove("compile_config"))
-        .filter(|compile| !compile.is_null());
+        .and_then(compiled);
 
     let (architecture, layouts) = channels_first::architecture(&mut document)?;
     let weights = archive.unpack("model.weights.h5")?;

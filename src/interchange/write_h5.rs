@@ -1,5 +1,7 @@
 //! A model as the HDF5 file of `model.save("….h5")`, which Keras 3 and tf_keras 2 both open.
 
+use std::collections::HashMap;
+
 use hdf5_pure::{AttrValue, FileBuilder, FinishedGroup, GroupBuilder, LibVer};
 use serde_json::{Map, Value, json};
 
@@ -30,20 +32,15 @@ pub fn write_h5(
     compile: Option<&Value>,
 ) -> Result<Vec<u8>, InterchangeError> {
     parameters.check(architecture)?;
-    let document = architecture.to_json();
-    let slots = slots(architecture);
+    let slots = by_layer(architecture);
 
     let mut weights = FileBuilder::new().create_group("model_weights");
-    let names: Vec<&str> = layers(&document)
-        .filter(|(class_name, _)| *class_name != "InputLayer")
-        .map(|(_, name)| name)
-        .collect();
+    let names: Vec<&str> = layers(architecture).map(|(_, name)| name).collect();
     set_names(&mut weights, "layer_names", &names);
     weights.set_attr("backend", text("tensorflow"));
     weights.set_attr("keras_version", text(DIALECT));
     for name in names {
-        let slot = slots.iter().find(|slot| slot.layer == name);
-        let layer = layer(&mut weights, name, slot, parameters);
+        let layer = layer(&mut weights, name, slots.get(name), parameters);
         weights.add_group(layer);
     }
     // Keras keeps variables of the model itself here; a Sequential has none.
@@ -53,7 +50,10 @@ pub fn write_h5(
     let mut file = builder();
     file.set_attr("backend", text("tensorflow"));
     file.set_attr("keras_version", text(DIALECT));
-    file.set_attr("model_config", text(keras_2(&document).to_string()));
+    file.set_attr(
+        "model_config",
+        text(keras_2(&architecture.to_json()).to_string()),
+    );
     if let Some(compile) = compile.and_then(Compile::read) {
         file.set_attr(
             "training_config",
@@ -69,18 +69,13 @@ pub(super) fn write_store(
     architecture: &Architecture,
     parameters: &Parameters,
 ) -> Result<Vec<u8>, InterchangeError> {
-    let document = architecture.to_json();
-    let slots = slots(architecture);
+    let slots = by_layer(architecture);
     let mut file = builder();
     let mut group = file.create_group("layers");
-    let paths = store_names(layers(&document).map(|(class_name, _)| class_name));
-    for ((class_name, name), path) in layers(&document).zip(paths) {
-        if class_name == "InputLayer" {
-            continue;
-        }
+    for (name, path) in store_names(architecture) {
         let mut variables = group.create_group("vars");
         variables.set_attr("name", text(name));
-        let slot = slots.iter().find(|slot| slot.layer == name);
+        let slot = slots.get(name);
         for (i, weight) in slot
             .into_iter()
             .flat_map(|slot| weights(slot, parameters))
@@ -97,6 +92,11 @@ pub(super) fn write_store(
     own.set_attr("name", text(architecture.name.as_str()));
     file.add_group(own.finish());
     Ok(file.finish()?)
+}
+
+fn by_layer(architecture: &Architecture) -> HashMap<String, Slot> {
+    let slots = slots(architecture).into_iter();
+    slots.map(|slot| (slot.layer.clone(), slot)).collect()
 }
 
 /// HDF5 of 1.8, which every library since 2008 reads.

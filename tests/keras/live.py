@@ -167,7 +167,8 @@ class Check:
         save_file({"x": x}, self.folder / "x.safetensors")
         classes = {type(layer).__name__ for layer in model.layers}
         used = {a.__name__ for layer in model.layers if (a := getattr(layer, "activation", None))}
-        for kind in ("h5", "keras"):
+        # The archive first: saving as .h5 makes Keras 3 forget the optimizer in what it saves afterwards.
+        for kind in ("keras", "h5"):
             saved = self.folder / f"saved.{kind}"
             model.save(saved)
             name = f"m{number}-{kind}"
