@@ -20,7 +20,6 @@ pub struct Card {
     /// means, then what a score near 1 means.
     pub labels: Vec<String>,
     /// From an image to the network's input.
-    #[schema(value_type = Object)]
     pub preprocessing: Preprocessing,
     /// What the network's last layer gives.
     pub outputs: Outputs,

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::str::FromStr;
 
 use super::RepositoryError;
 
@@ -34,13 +33,13 @@ impl fmt::Display for ModelName {
     }
 }
 
-impl FromStr for ModelName {
-    type Err = RepositoryError;
+impl TryFrom<&str> for ModelName {
+    type Error = RepositoryError;
 
     /// # Errors
     ///
     /// [`RepositoryError::InvalidModelName`] for any other text.
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
+    fn try_from(name: &str) -> Result<Self, Self::Error> {
         if is_valid(name) {
             Ok(Self(name.to_owned()))
         } else {

@@ -144,7 +144,7 @@ impl Repository {
     ///
     /// The draft is no version that could be loaded, or the file system refuses.
     pub fn publish(&self, model: &str, draft: &Draft) -> Result<u64, RepositoryError> {
-        let folder = ModelFolder::new(&self.root, model.parse()?);
+        let folder = ModelFolder::new(&self.root, ModelName::try_from(model)?);
         folder.create()?;
         folder.sweep();
         let scratch = folder.scratch()?;
@@ -234,7 +234,7 @@ impl Repository {
 
     /// A model that has versions, and their numbers.
     pub(super) fn find(&self, model: &str) -> Result<(ModelFolder, Vec<u64>), RepositoryError> {
-        let folder = ModelFolder::new(&self.root, model.parse()?);
+        let folder = ModelFolder::new(&self.root, ModelName::try_from(model)?);
         let versions = folder.versions()?;
         if versions.is_empty() {
             return Err(RepositoryError::ModelNotFound {
@@ -305,7 +305,7 @@ impl Repository {
         let entries = entries(&self.root).during("list the folder", &self.root)?;
         Ok(entries
             .iter()
-            .filter_map(|entry| entry.parse::<ModelName>().ok())
+            .filter_map(|entry| ModelName::try_from(entry.as_str()).ok())
             .filter(|name| self.root.join(name.as_str()).is_dir())
             .collect())
     }

@@ -9,10 +9,11 @@ use std::time::{Duration, SystemTime};
 use irori::architecture::Architecture;
 use irori::evaluation::{Epoch, Evaluation, Evaluator, History};
 use irori::imaging::{Color, Preprocessing};
+use irori::interchange::{Format, Imported, Source};
 use irori::network::{Parameter, Parameters};
 use irori::repository::{
-    DatasetLineage, Draft, Lineage, MAX_ALIASES, ModelName, Origin, Outputs, Repository,
-    RepositoryError, VersionState,
+    DatasetLineage, Draft, ImportOptions, Lineage, MAX_ALIASES, ModelName, Origin, Outputs,
+    Repository, RepositoryError, VersionState,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -546,7 +547,7 @@ fn names_that_are_no_names_reach_no_path() {
 proptest! {
     #[test]
     fn a_name_is_one_plain_path_component(name in "[A-Za-z0-9._/\\\\ -]{0,70}") {
-        if let Ok(name) = name.parse::<ModelName>() {
+        if let Ok(name) = ModelName::try_from(name.as_str()) {
             let path = Path::new(name.as_str());
             prop_assert_eq!(path.components().count(), 1);
             prop_assert_eq!(path.file_name().unwrap().to_str().unwrap(), name.as_str());
@@ -556,7 +557,7 @@ proptest! {
 
     #[test]
     fn every_good_name_is_taken(name in "[A-Za-z0-9]([A-Za-z0-9_-]|[.][A-Za-z0-9]){0,31}") {
-        let parsed: ModelName = name.parse().unwrap();
+        let parsed = ModelName::try_from(name.as_str()).unwrap();
         prop_assert_eq!(parsed.as_str(), name.as_str());
     }
 }
@@ -836,6 +837,86 @@ fn an_evaluation_is_replaced_whole() {
     assert_eq!(
         code(repository.write_evaluation("m", 2, &full)),
         "version_broken"
+    );
+}
+
+/// What a Keras file with these layers gives.
+fn imported(layers: Value) -> Imported {
+    let architecture = Architecture::from_value(&json!({ "layers": layers })).unwrap();
+    Imported {
+        parameters: parameters(&architecture, 0.0),
+        architecture,
+        compile: Some(json!({"loss": "mse"})),
+        source: Source {
+            format: Format::Keras,
+            keras_version: Some("3.9.0".into()),
+            backend: Some("jax".into()),
+        },
+    }
+}
+
+#[test]
+fn an_imported_model_says_for_itself_what_its_importer_does_not() {
+    let (_root, repository) = repository(0);
+    let publish = |layers, options| {
+        let draft = Draft::imported(imported(layers), options);
+        let version = repository.publish("m", &draft).unwrap();
+        repository.load("m", version).unwrap().card
+    };
+    let flatten = json!({"class_name": "Flatten", "config": {"input_shape": [4, 4, 3]}});
+    let dense = |units: usize, activation: &str| json!({"class_name": "Dense", "config": {"units": units, "activation": activation}});
+
+    let card = publish(
+        json!([flatten, dense(3, "softmax")]),
+        ImportOptions::default(),
+    );
+    assert_eq!(card.labels, ["0", "1", "2"]);
+    assert_eq!(card.outputs, Outputs::Probabilities);
+    assert_eq!(card.preprocessing, Preprocessing::for_channels(3));
+    assert_eq!(card.lineage.origin, Origin::Imported);
+    assert_eq!(card.lineage.compile, Some(json!({"loss": "mse"})));
+    assert_eq!(
+        card.lineage.source.unwrap().keras_version.as_deref(),
+        Some("3.9.0")
+    );
+
+    let one = publish(
+        json!([flatten, dense(1, "sigmoid")]),
+        ImportOptions::default(),
+    );
+    assert_eq!((one.labels.len(), one.outputs), (2, Outputs::Probabilities));
+    let logits = publish(
+        json!([flatten, dense(3, "linear")]),
+        ImportOptions::default(),
+    );
+    assert_eq!(logits.outputs, Outputs::Logits);
+    let softmax = json!({"class_name": "Activation", "config": {"activation": "softmax"}});
+    let apart = publish(
+        json!([flatten, dense(3, "linear"), softmax]),
+        ImportOptions::default(),
+    );
+    assert_eq!(apart.outputs, Outputs::Probabilities);
+    let rescaling =
+        json!({"class_name": "Rescaling", "config": {"scale": 0.00392, "input_shape": [4, 4, 1]}});
+    let flatten_next = json!({"class_name": "Flatten"});
+    let scaled = publish(
+        json!([rescaling, flatten_next, dense(3, "softmax")]),
+        ImportOptions::default(),
+    );
+    assert_eq!(scaled.preprocessing.scale, 1.0);
+
+    let mut preprocessing = Preprocessing::for_channels(3);
+    preprocessing.invert = true;
+    let options = ImportOptions {
+        labels: Some(vec!["a".into(), "b".into(), "c".into()]),
+        preprocessing: Some(preprocessing.clone()),
+        outputs: Some(Outputs::Logits),
+    };
+    let told = publish(json!([flatten, dense(3, "softmax")]), options);
+    assert_eq!(told.labels, ["a", "b", "c"]);
+    assert_eq!(
+        (told.preprocessing, told.outputs),
+        (preprocessing, Outputs::Logits)
     );
 }
 
