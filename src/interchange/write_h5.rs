@@ -232,9 +232,9 @@ fn layer_2(layer: &Value) -> Value {
                 "pad_to_aspect_ratio" | "fill_mode" | "fill_value" | "antialias" | "data_format",
             ) => continue,
             ("CenterCrop", "data_format") => continue,
-            (class_name, "data_format" | "value_range") if class_name.starts_with("Random") => {
-                continue;
-            }
+            (class_name, "data_format") if class_name.starts_with("Random") => continue,
+            // tf_keras knows the default alone.
+            ("RandomContrast", "value_range") if *value == json!([0, 255]) => continue,
             (_, "quantization_config" | "lora_rank" | "lora_alpha") => continue,
             (_, field) => field,
         };
