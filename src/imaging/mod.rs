@@ -10,6 +10,7 @@
 
 mod decode;
 mod error;
+mod fit;
 mod jpeg;
 mod preprocessing;
 mod resample;

@@ -1,8 +1,10 @@
 //! Resizing 8-bit pixels: Pillow's resampling, pixel for pixel, and the plain sampling of `tf.image.resize`.
 //!
 //! Smooth filters follow Pillow's `Resample.c`: weights in 22-bit fixed point over a support that widens as the image
-//! shrinks, across first with an 8-bit result, then down. Nearest follows its `ScaleAffine`. Without antialiasing the support
-//! keeps its width, weights outside the image are dropped and the rest renormalised, and both directions are weighed in one sum.
+//! shrinks, one direction after the other with an 8-bit result between. Which comes first shows where a filter overshoots, so
+//! it is Pillow 13's choice (earlier versions always went across first). Nearest follows its `ScaleAffine`. Without antialiasing
+//! the support keeps its width, weights outside the image are dropped and the rest renormalised, and both directions are
+//! weighed in one sum.
 
 use std::iter::successors;
 
@@ -70,12 +72,12 @@ fn resize_channels<const C: usize>(
     };
     if antialias {
         let (across, down) = (across.windows(kernel, true), down.windows(kernel, true));
-        convolve(
-            pixels,
-            from.width,
-            &across.fixed_point(),
-            &down.fixed_point(),
-        )
+        let (across, down) = (across.fixed_point(), down.fixed_point());
+        if shrinks_mostly_down(from, (height, width)) {
+            down_then_across(pixels, from.width, &across, &down)
+        } else {
+            across_then_down(pixels, from.width, &across, &down)
+        }
     } else {
         let (across, down) = (across.windows(kernel, false), down.windows(kernel, false));
         sample(pixels, from.width, &across, &down)
@@ -207,9 +209,16 @@ fn to_byte(sum: i32) -> u8 {
     (sum >> PRECISION).clamp(0, 255) as u8
 }
 
-/// Across, then down. Each row of the source is shrunk or widened once and added to the result rows that see it, so that the
-/// half-resized image is never held.
-fn convolve<const C: usize>(
+/// Pillow 13 goes down first where the height loses more than twice what the width loses; whole images, not regions, count.
+fn shrinks_mostly_down(from: Dimensions, (height, width): (usize, usize)) -> bool {
+    let lost_height = from.height.saturating_sub(height);
+    let lost_width = from.width.saturating_sub(width);
+    lost_height > lost_width.saturating_mul(2)
+}
+
+/// Each row of the source is resized once and added to the result rows that see it, so that the half-resized image is never
+/// held.
+fn across_then_down<const C: usize>(
     pixels: &[[u8; C]],
     source_width: usize,
     across: &Windows<i32>,
@@ -218,10 +227,7 @@ fn convolve<const C: usize>(
     let width = across.spans.len();
     let mut sums = vec![[HALF; C]; width * down.spans.len()];
     let mut row = vec![[0u8; C]; width];
-    let mut windows = down
-        .iter()
-        .zip(sums.chunks_exact_mut(width))
-        .collect::<Vec<_>>();
+    let mut windows: Vec<_> = down.iter().zip(sums.chunks_exact_mut(width)).collect();
     // Windows begin and end in order, so that those that see a source row are neighbours.
     let mut oldest = 0;
     for (y, source) in pixels.chunks_exact(source_width).enumerate() {
@@ -236,19 +242,43 @@ fn convolve<const C: usize>(
             resize_row(source, across, &mut row);
         }
         for ((first, weights), sums) in seen {
-            let weight = weights[y - *first];
-            for (sum, pixel) in sums.iter_mut().zip(&row) {
-                for channel in 0..C {
-                    sum[channel] =
-                        sum[channel].wrapping_add(weight.wrapping_mul(i32::from(pixel[channel])));
-                }
-            }
+            add_row(sums, &row, weights[y - *first]);
         }
     }
     sums.as_flattened()
         .iter()
         .map(|&sum| to_byte(sum))
         .collect()
+}
+
+fn down_then_across<const C: usize>(
+    pixels: &[[u8; C]],
+    source_width: usize,
+    across: &Windows<i32>,
+    down: &Windows<i32>,
+) -> Vec<u8> {
+    let width = across.spans.len();
+    let mut result = vec![[0u8; C]; width * down.spans.len()];
+    let mut sums = vec![[HALF; C]; source_width];
+    for ((first, weights), result) in down.iter().zip(result.chunks_exact_mut(width)) {
+        sums.fill([HALF; C]);
+        let rows = pixels[first * source_width..].chunks_exact(source_width);
+        for (row, &weight) in rows.zip(weights) {
+            add_row(&mut sums, row, weight);
+        }
+        let row: Vec<[u8; C]> = sums.iter().map(|sum| sum.map(to_byte)).collect();
+        resize_row(&row, across, result);
+    }
+    result.into_flattened()
+}
+
+fn add_row<const C: usize>(sums: &mut [[i32; C]], row: &[[u8; C]], weight: i32) {
+    for (sum, pixel) in sums.iter_mut().zip(row) {
+        for channel in 0..C {
+            sum[channel] =
+                sum[channel].wrapping_add(weight.wrapping_mul(i32::from(pixel[channel])));
+        }
+    }
 }
 
 fn resize_row<const C: usize>(source: &[[u8; C]], across: &Windows<i32>, row: &mut [[u8; C]]) {
