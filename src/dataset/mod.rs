@@ -14,18 +14,21 @@ mod layout;
 mod samples;
 mod scan;
 mod source;
+mod store;
 mod tally;
 mod tarball;
 mod zipfile;
 
 pub use error::DatasetError;
 pub use samples::Samples;
+pub use store::{Store, StoreError, StoredDataset, Upload};
 
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::imaging::{self, Dimensions, Preprocessing};
 use fitted::Recipe;
@@ -55,7 +58,7 @@ pub struct Options {
 pub type Progress = Arc<dyn Fn(usize, usize) -> ControlFlow<()> + Send + Sync>;
 
 /// What becomes of files that are no readable image, or are in no class folder.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BadFiles {
     /// They are left out, and listed in [`Description::bad_files`].
@@ -80,7 +83,7 @@ impl Default for Options {
 }
 
 /// What a data set is made of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Description {
     /// How it is packed.
     pub format: Format,
@@ -106,7 +109,7 @@ pub struct Description {
 }
 
 /// How a data set is packed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub enum Format {
     /// A folder with a sub-folder per class.
     #[serde(rename = "folder")]
@@ -126,7 +129,7 @@ pub enum Format {
 }
 
 /// A class and its images.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ClassCount {
     /// The name of its folder, or its number in IDX files.
     pub name: String,
@@ -137,7 +140,7 @@ pub struct ClassCount {
 }
 
 /// The smallest and largest sizes of some images, in pixels, upright.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Sizes {
     /// Columns of the narrowest image.
     pub min_width: usize,
@@ -150,7 +153,7 @@ pub struct Sizes {
 }
 
 /// A file that is left out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BadFile {
     /// Its path in the folder or archive.
     pub name: String,
