@@ -4,7 +4,7 @@ use crate::architecture::ArchitectureError;
 use crate::dataset::DatasetError;
 use crate::evaluation::EvaluationError;
 use crate::imaging::PreprocessingError;
-use crate::network::{NetworkError, ParametersError};
+use crate::network::ParametersError;
 use crate::repository::RepositoryError;
 
 use super::CompileError;
@@ -20,8 +20,6 @@ pub enum TrainingError {
     #[error(transparent)]
     Dataset(#[from] DatasetError),
     #[error(transparent)]
-    Network(#[from] NetworkError),
-    #[error(transparent)]
     Parameters(#[from] ParametersError),
     #[error("preprocessing: {0}")]
     Preprocessing(#[from] PreprocessingError),
@@ -35,6 +33,10 @@ pub enum TrainingError {
     NoArchitecture { model: String },
     #[error("the network takes {found}; images need the shape (height, width, channels) with 1 or 3 channels, e.g. \"input_shape\": [28, 28, 1]")]
     NotAnImage { found: String },
+    #[error("the network's output has the shape {found}; a classifier ends in one axis of scores, e.g. with Flatten or GlobalAveragePooling2D and then Dense")]
+    NotAClassifier { found: String },
+    #[error("layer \"{layer}\" is a {class_name}, which changes images at random in training; that is not supported yet (it is passed through in prediction), so take the layer out")]
+    Augmentation { layer: String, class_name: &'static str },
     #[error("the data set has {classes} classes ({}), but the output layer has {outputs} {}; {advice}", list(labels), if *outputs == 1 { "unit" } else { "units" })]
     LabelsMismatch { classes: usize, labels: Vec<String>, outputs: usize, advice: String },
     #[error("the data set's classes ({}) are not the model's labels ({})", list(found), list(expected))]
@@ -54,7 +56,6 @@ impl TrainingError {
             Self::Architecture(error) => error.code(),
             Self::Compile(_) => "invalid_compile",
             Self::Dataset(error) => error.code(),
-            Self::Network(error) => error.code(),
             Self::Parameters(error) => error.code(),
             Self::Preprocessing(error) => error.code(),
             Self::Repository(error) => error.code(),
@@ -62,6 +63,8 @@ impl TrainingError {
             Self::Setting(_) => "invalid_setting",
             Self::NoArchitecture { .. } => "architecture_required",
             Self::NotAnImage { .. } => "input_not_an_image",
+            Self::NotAClassifier { .. } => "not_a_classifier",
+            Self::Augmentation { .. } => "augmentation_not_supported",
             Self::LabelsMismatch { .. } | Self::OtherLabels { .. } => "labels_mismatch",
             Self::NoSuchPart { .. } => "dataset_part_not_found",
             Self::LossNotFinite { .. } => "loss_not_finite",

@@ -97,7 +97,7 @@ impl Loss {
             },
             Self::BinaryCrossentropy => match output.activation {
                 Activation::Sigmoid => {
-                    let z = output.before_activation.clone();
+                    let z = output.before_activation();
                     let loss = activation::relu(z.clone()) - z.clone() * target
                         + (-z.abs()).exp().log1p();
                     loss.mean_dim(1)
@@ -115,7 +115,7 @@ impl Loss {
 }
 
 fn log_softmax(output: &Output) -> Tensor<2> {
-    activation::log_softmax(output.before_activation.clone(), 1)
+    activation::log_softmax(output.before_activation(), 1)
 }
 
 fn crossentropy(log_probabilities: Tensor<2>, target: Tensor<2>) -> Tensor<2> {

@@ -4,6 +4,7 @@ mod compile;
 mod error;
 mod fit;
 mod jobs;
+mod learner;
 mod losses;
 mod optimizers;
 mod run;
@@ -15,6 +16,7 @@ pub use fit::{EarlyStopping, Fit, Monitor};
 pub use jobs::{
     JobError, JobHandle, JobKind, JobSnapshot, JobState, Jobs, Outcome, Phase, Progress, TooManyJobs,
 };
+pub use learner::Learner;
 pub use losses::Loss;
 pub use optimizers::Optimizer;
 pub use run::{Evaluate, EvaluateRequest, Source, Train, TrainRequest};

@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 use super::{
     Compile, Fit, JobHandle, Loss, Optimizer, Part, Phase, Progress, Report, Trainer, TrainingError,
 };
-use crate::architecture::Architecture;
+use crate::architecture::{Architecture, Layer};
 use crate::dataset::{self, Dataset};
 use crate::evaluation::{DatasetPart, Evaluation};
 use crate::imaging::{Dimensions, Preprocessing};
@@ -125,6 +125,7 @@ impl Train {
             }
         };
         let input = image_input(&architecture)?;
+        check_trainable(&architecture)?;
         let preprocessing = match (request.preprocessing, &based_on) {
             (Some(given), _) => given,
             (None, Some(version)) => version.card.preprocessing.clone(),
@@ -396,6 +397,25 @@ fn image_input(architecture: &Architecture) -> Result<Dimensions, TrainingError>
     }
 }
 
+/// Whether this can be trained as a classifier.
+fn check_trainable(architecture: &Architecture) -> Result<(), TrainingError> {
+    let output = architecture.output_shape();
+    if output.rank() != 1 {
+        return Err(TrainingError::NotAClassifier {
+            found: output.to_string(),
+        });
+    }
+    for node in &architecture.nodes {
+        if let Layer::Augmentation(augmentation) = &node.layer {
+            return Err(TrainingError::Augmentation {
+                layer: node.name.clone(),
+                class_name: augmentation.class_name,
+            });
+        }
+    }
+    Ok(())
+}
+
 /// Reads and preprocesses the images, and says so in the job.
 fn load(
     job: &JobHandle,
@@ -530,7 +550,7 @@ fn check_labels(classes: &[String], outputs: &[usize], loss: Loss) -> Result<(),
         [1] if classes.len() == 2 => Ok(()),
         [units] if units == classes.len() => Ok(()),
         [units] => mismatch(units, format!("give the last layer {} units", classes.len())),
-        // `Network::new` refuses an output that is not one axis, in words of its own.
+        // `check_trainable` has refused every other shape.
         _ => Ok(()),
     }
 }

@@ -4,14 +4,13 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use burn::module::Module;
-use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::fit::{Monitor, Watch};
-use super::{Compile, Fit, TrainingError};
+use super::{Compile, Fit, Learner, TrainingError};
 use crate::dataset::Samples;
 use crate::evaluation::{Epoch, Evaluator, History};
 use crate::imaging::{Normaliser, Preprocessing};
@@ -75,19 +74,20 @@ impl Trainer<'_> {
     /// [`TrainingError::Cancelled`] when the observer breaks.
     pub fn fit(
         &self,
-        mut network: Network,
+        network: Network,
         train: Part,
         validation: Option<Part>,
         observer: &mut Observer,
     ) -> Result<(Network, History), TrainingError> {
-        let mut optimizer = self.compile.optimizer.init();
         let learning_rate = self.compile.optimizer.learning_rate();
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         let mut order = train.indices.to_vec();
         let mut history = History::default();
         let mut watch = self.fit.early_stopping.clone().map(Watch::new);
         let mut best: Option<Parameters> = None;
-        let mut batches = Batches::new(self.preprocessing, train.samples, network.outputs());
+        let batches = Batches::new(self.preprocessing, train.samples, network.outputs());
+        let device = network.device().clone();
+        let mut learner = Learner::new(network, self.compile.clone(), self.seed);
 
         for epoch in 1..=self.fit.epochs {
             let started = Instant::now();
@@ -96,27 +96,19 @@ impl Trainer<'_> {
             }
             let mut seen = Evaluator::new(self.labels.to_vec())?;
             for (step, indices) in order.chunks(self.fit.batch_size).enumerate() {
-                let (images, target) = batches.make(indices, network.device());
-                let output = network.forward_training(images, &mut rng);
-                let mut loss = self.compile.loss.per_example(&output, target).mean();
-                if let Some(penalty) = network.penalty() {
-                    loss = loss + penalty;
-                }
-                let value = f64::from(loss.clone().into_scalar::<f32>());
-                if !value.is_finite() {
+                let (images, target) = batches.make(indices, &device);
+                let (loss, output) = learner.train_on_batch(images, target);
+                if !loss.is_finite() {
                     return Err(TrainingError::LossNotFinite {
                         epoch,
                         step: step + 1,
-                        loss: value,
+                        loss,
                         learning_rate,
                     });
                 }
-                let gradients = GradientsParams::from_grads(loss.backward(), &network);
-                network = optimizer.step(learning_rate, network, gradients);
-
                 let scores = to_vec(output.scores());
                 let truth = batches.truth(indices);
-                seen.add(&scores, &truth, value * indices.len() as f64)?;
+                seen.add(&scores, &truth, loss * indices.len() as f64)?;
                 let done = seen.images() as usize;
                 let report = Report::Batch {
                     epoch,
@@ -133,7 +125,7 @@ impl Trainer<'_> {
             let validated = match validation {
                 Some(part) => {
                     let mut go_on = |_: usize| ControlFlow::Continue(());
-                    Some(self.evaluate(&network.valid(), part, &mut go_on)?)
+                    Some(self.evaluate(&learner.network().valid(), part, &mut go_on)?)
                 }
                 None => None,
             };
@@ -154,16 +146,18 @@ impl Trainer<'_> {
             if let Some(watch) = &mut watch {
                 let (improved, stop) = watch.observe(monitored(watch.monitor(), &figures));
                 if improved && watch.keeps_best() {
-                    best = Some(network.parameters());
+                    best = Some(learner.network().parameters());
                 }
                 if stop {
                     break;
                 }
             }
         }
-        if let Some(best) = best {
-            network = Network::new(network.architecture(), &best, network.device())?;
-        }
+        let last = learner.network();
+        let network = match best {
+            Some(best) => Network::new(last.architecture(), &best, &device)?,
+            None => last.clone(),
+        };
         Ok((network, history))
     }
 
@@ -180,7 +174,7 @@ impl Trainer<'_> {
         progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Evaluator, TrainingError> {
         let mut evaluator = Evaluator::new(self.labels.to_vec())?;
-        let mut batches = Batches::new(self.preprocessing, part.samples, network.outputs());
+        let batches = Batches::new(self.preprocessing, part.samples, network.outputs());
         for indices in part.indices.chunks(EVALUATION_BATCH) {
             let (images, target) = batches.make(indices, network.device());
             let output: Output = network.forward(images);
@@ -229,7 +223,7 @@ impl<'a> Batches<'a> {
     }
 
     /// The images `[n, H, W, C]` and their targets `[n, outputs]`.
-    fn make(&mut self, indices: &[usize], device: &Device) -> (Tensor<4>, Tensor<2>) {
+    fn make(&self, indices: &[usize], device: &Device) -> (Tensor<4>, Tensor<2>) {
         let dimensions = self.samples.dimensions;
         let values = dimensions.values().unwrap_or(0);
         let mut pixels = vec![0.0f32; indices.len() * values];

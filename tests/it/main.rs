@@ -1,0 +1,9 @@
+//! The integration tests: one binary, a module per capability.
+
+//mod architecture;
+//mod dataset;
+//mod evaluation;
+//mod imaging;
+//mod interchange;
+mod keras;
+//mod repository;
