@@ -1,10 +1,9 @@
 //! A window moved over a padded image, its products summed over channels: what a convolution is, and the gradient of its
 //! input too.
-use pulp::{Simd, WithSimd};
-
+use crate::grid::Grid;
 use crate::level::Level;
 use crate::matrix::MatrixMut;
-use crate::product::{Chunk, Finish, Grid, Start, Weights, product};
+use crate::product::{Chunk, Factor, Finish, Product, Start, Weights};
 use crate::scratch::with_scratch;
 
 /// The size of an image.
@@ -191,14 +190,7 @@ impl Correlation {
                     out,
                 };
                 return with_scratch(self.margins.room(self.input), |room| {
-                    level.run(Leaf {
-                        plan: self,
-                        x,
-                        weights,
-                        task,
-                        finish,
-                        room,
-                    });
+                    self.compute(level, x, weights, task, finish, room);
                 });
             };
         let first = Task {
@@ -218,31 +210,19 @@ impl Correlation {
     }
 }
 
-/// One task's work.
-struct Leaf<'a> {
-    plan: &'a Correlation,
-    x: &'a [f32],
-    weights: &'a [f32],
-    task: Task<'a>,
-    finish: Finish<'a>,
-    room: &'a mut [f32],
-}
-
-impl WithSimd for Leaf<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self {
-            plan,
-            x,
-            weights,
-            mut task,
-            finish,
-            room,
-        } = self;
-        let (input, output) = (plan.input, plan.output);
-        let row = plan.margins.around(input).width * input.channels;
+impl Correlation {
+    /// Computes one task; `room` is for padding an image.
+    fn compute(
+        &self,
+        level: Level,
+        x: &[f32],
+        weights: &[f32],
+        mut task: Task,
+        finish: Finish,
+        room: &mut [f32],
+    ) {
+        let (input, output) = (self.input, self.output);
+        let row = self.margins.around(input).width * input.channels;
         let (from, to) = task.lines;
         let mut line = from;
         while line < to {
@@ -251,7 +231,7 @@ impl WithSimd for Leaf<'_> {
             let end = (begin + to - line).min(output.height);
             let base = (line - from) * output.width;
 
-            let needed = plan
+            let needed = self
                 .phases
                 .iter()
                 .filter_map(|phase| phase.input_rows(phase.within(begin, end)));
@@ -259,8 +239,8 @@ impl WithSimd for Leaf<'_> {
                 .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
                 .unwrap_or((0, 0));
             let pixels = &x[image * input.len()..(image + 1) * input.len()];
-            let pixels = plan.margins.pad(pixels, input, needed, room);
-            for phase in &plan.phases {
+            let pixels = self.margins.pad(pixels, input, needed, room);
+            for phase in &self.phases {
                 let (low, high) = phase.within(begin, end);
                 if low == high {
                     continue;
@@ -277,19 +257,60 @@ impl WithSimd for Leaf<'_> {
                     output_row: step * output.width,
                     output_column: across,
                 };
-                let rows = (high - low) * wide;
-                plan.groups(
-                    simd,
-                    pixels,
-                    &grid,
-                    rows,
-                    &phase.chunks,
-                    weights,
-                    &mut task,
+                let product = Product {
+                    factor: Factor::Broadcast,
+                    x: pixels,
+                    grid,
+                    rows: (0, (high - low) * wide),
+                    chunks: &phase.chunks,
+                    weights: Weights {
+                        values: weights,
+                        stride: output.channels,
+                        column: task.column,
+                    },
+                    start: Start::Replace,
                     finish,
-                );
+                };
+                self.run_groups(level, product, &mut task.out);
             }
             line += end - begin;
+        }
+    }
+
+    /// Runs `product`, which is that of the first group, for all of them.
+    fn run_groups(&self, level: Level, product: Product, out: &mut MatrixMut) {
+        let Product {
+            x, weights, finish, ..
+        } = product;
+        let (inputs, outputs) = (
+            self.input.channels / self.groups,
+            self.output.channels / self.groups,
+        );
+        if self.groups == 1 {
+            let bias = finish.bias.map(|bias| &bias[weights.column..]);
+            return Product {
+                finish: Finish { bias, ..finish },
+                ..product
+            }
+            .run(level, out);
+        }
+        if inputs == 1 && outputs == 1 {
+            return Product {
+                factor: Factor::Lanes,
+                ..product
+            }
+            .run(level, out);
+        }
+        for group in 0..self.groups {
+            let column = group * outputs;
+            let bias = finish.bias.map(|bias| &bias[column..]);
+            let product = Product {
+                x: &x[group * inputs..],
+                weights: Weights { column, ..weights },
+                finish: Finish { bias, ..finish },
+                ..product
+            };
+            product.run(level, &mut out.columns_mut(column, outputs));
         }
     }
 }
@@ -309,57 +330,5 @@ impl Phase {
             self.first.0 + low * self.steps.0,
             self.first.0 + last * self.steps.0 + self.tall,
         ))
-    }
-}
-
-impl Correlation {
-    /// Computes `rows` pixels of `grid`, group after group.
-    #[allow(clippy::too_many_arguments)]
-    #[inline(always)]
-    fn groups<S: Simd>(
-        &self,
-        simd: S,
-        pixels: &[f32],
-        grid: &Grid,
-        rows: usize,
-        chunks: &[Chunk],
-        weights: &[f32],
-        task: &mut Task,
-        finish: Finish,
-    ) {
-        let (inputs, outputs) = (
-            self.input.channels / self.groups,
-            self.output.channels / self.groups,
-        );
-        let stride = self.output.channels;
-        for group in 0..self.groups {
-            let width = if self.groups == 1 {
-                task.out.columns()
-            } else {
-                outputs
-            };
-            let column = task.column + group * outputs;
-            let mut out = task.out.columns_mut(group * outputs, width);
-            let finish = Finish {
-                bias: finish.bias.map(|bias| &bias[column..column + width]),
-                ..finish
-            };
-            let weights = Weights {
-                values: weights,
-                stride,
-                column,
-            };
-            product(
-                simd,
-                &pixels[group * inputs..],
-                grid,
-                (0, rows),
-                chunks,
-                weights,
-                &mut out,
-                Start::Replace,
-                finish,
-            );
-        }
     }
 }

@@ -1,12 +1,11 @@
 //! Fully connected layers.
-use pulp::{Simd, WithSimd};
-
 use crate::activation::Activation;
 use crate::correlation::tasks;
 use crate::error::{ShapeError, batch, length, nonzero, volume};
+use crate::grid::Grid;
 use crate::level::Level;
 use crate::matrix::MatrixMut;
-use crate::product::{Chunk, Finish, Grid, Start, Weights, product};
+use crate::product::{Chunk, Factor, Finish, Product, Start, Weights};
 use crate::scratch::with_scratch;
 use crate::transpose::transpose;
 
@@ -76,16 +75,23 @@ impl Dense {
             MatrixMut::new(y, self.outputs),
             (0, 0),
             pieces,
-            &|part, (row, column)| {
-                self.level.run(Forward {
-                    dense: self,
+            &|mut part, (row, column)| {
+                let bias = finish.bias.map(|bias| &bias[column..]);
+                let product = Product {
+                    factor: Factor::Broadcast,
                     x,
-                    kernel,
-                    finish,
-                    part,
-                    row,
-                    column,
-                });
+                    grid: starts(row, self.inputs),
+                    rows: (0, part.rows()),
+                    chunks: &self.forward,
+                    weights: Weights {
+                        values: kernel,
+                        stride: self.outputs,
+                        column,
+                    },
+                    start: Start::Replace,
+                    finish: Finish { bias, ..finish },
+                };
+                product.run(self.level, &mut part);
             },
         );
         if bounds.is_none() {
@@ -106,17 +112,28 @@ impl Dense {
             MatrixMut::new(dx, self.inputs),
             (0, 0),
             pieces,
-            &|part, (row, column)| {
+            &|mut part, (row, column)| {
                 with_scratch(PANEL * self.outputs, |room| {
-                    self.level.run(GradInput {
-                        dense: self,
-                        dy,
-                        kernel,
-                        part,
-                        row,
-                        column,
-                        room,
-                    });
+                    for from in (0..part.columns()).step_by(PANEL) {
+                        let width = PANEL.min(part.columns() - from);
+                        let rows = &kernel[(column + from) * self.outputs..];
+                        transpose(rows, self.outputs, width, self.outputs, room);
+                        let product = Product {
+                            factor: Factor::Broadcast,
+                            x: dy,
+                            grid: starts(row, self.outputs),
+                            rows: (0, part.rows()),
+                            chunks: &self.back,
+                            weights: Weights {
+                                values: &room[..self.outputs * width],
+                                stride: width,
+                                column: 0,
+                            },
+                            start: Start::Replace,
+                            finish: Finish::NONE,
+                        };
+                        product.run(self.level, &mut part.columns_mut(from, width));
+                    }
                 });
             },
         );
@@ -144,16 +161,22 @@ impl Dense {
             MatrixMut::new(dkernel, self.outputs),
             (0, 0),
             pieces,
-            &|part, (row, column)| {
-                self.level.run(GradKernel {
-                    dense: self,
+            &|mut part, (row, column)| {
+                let product = Product {
+                    factor: Factor::Broadcast,
                     x,
-                    dy,
+                    grid: starts(row, 1),
+                    rows: (0, part.rows()),
                     chunks: &chunks,
-                    part,
-                    row,
-                    column,
-                });
+                    weights: Weights {
+                        values: dy,
+                        stride: self.outputs,
+                        column,
+                    },
+                    start: Start::Replace,
+                    finish: Finish::NONE,
+                };
+                product.run(self.level, &mut part);
             },
         );
         Ok(())
@@ -169,6 +192,9 @@ impl Dense {
         )
     }
 }
+
+/// Columns of the kernel's transpose that are packed at a time: with 128 outputs 32 KiB.
+const PANEL: usize = 64;
 
 /// Splits `part`, whose first element is at `(row, column)`, into about `pieces` parts and calls `work` on each.
 fn split<F>(part: MatrixMut, (row, column): (usize, usize), pieces: usize, work: &F)
@@ -194,10 +220,10 @@ where
     );
 }
 
-/// Rows of a product that begin at equal steps.
-fn rows(first: usize, step: usize, count: usize) -> Grid {
+/// Rows of a product that begin at equal steps, from row `first` on.
+fn starts(first: usize, step: usize) -> Grid {
     Grid {
-        width: count.max(1),
+        width: usize::MAX,
         input: first * step,
         input_row: 0,
         input_column: step,
@@ -205,158 +231,5 @@ fn rows(first: usize, step: usize, count: usize) -> Grid {
         skipped: 0,
         output_row: 0,
         output_column: 1,
-    }
-}
-
-struct Forward<'a> {
-    dense: &'a Dense,
-    x: &'a [f32],
-    kernel: &'a [f32],
-    finish: Finish<'a>,
-    part: MatrixMut<'a>,
-    row: usize,
-    column: usize,
-}
-
-impl WithSimd for Forward<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self {
-            dense,
-            x,
-            kernel,
-            finish,
-            mut part,
-            row,
-            column,
-        } = self;
-        let count = part.rows();
-        let weights = Weights {
-            values: kernel,
-            stride: dense.outputs,
-            column,
-        };
-        let finish = Finish {
-            bias: finish.bias.map(|bias| &bias[column..]),
-            ..finish
-        };
-        let grid = rows(row, dense.inputs, count);
-        product(
-            simd,
-            x,
-            &grid,
-            (0, count),
-            &dense.forward,
-            weights,
-            &mut part,
-            Start::Replace,
-            finish,
-        );
-    }
-}
-
-/// Columns of the kernel's transpose that are packed at a time: with 128 outputs 32 KiB.
-const PANEL: usize = 64;
-
-struct GradInput<'a> {
-    dense: &'a Dense,
-    dy: &'a [f32],
-    kernel: &'a [f32],
-    part: MatrixMut<'a>,
-    row: usize,
-    column: usize,
-    room: &'a mut [f32],
-}
-
-impl WithSimd for GradInput<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self {
-            dense,
-            dy,
-            kernel,
-            mut part,
-            row,
-            column,
-            room,
-        } = self;
-        let (outputs, count, columns) = (dense.outputs, part.rows(), part.columns());
-        let grid = rows(row, outputs, count);
-        for from in (0..columns).step_by(PANEL) {
-            let width = PANEL.min(columns - from);
-            transpose(
-                &kernel[(column + from) * outputs..],
-                outputs,
-                width,
-                outputs,
-                room,
-            );
-            let weights = Weights {
-                values: &room[..outputs * width],
-                stride: width,
-                column: 0,
-            };
-            let mut part = part.columns_mut(from, width);
-            product(
-                simd,
-                dy,
-                &grid,
-                (0, count),
-                &dense.back,
-                weights,
-                &mut part,
-                Start::Replace,
-                Finish::NONE,
-            );
-        }
-    }
-}
-
-struct GradKernel<'a> {
-    dense: &'a Dense,
-    x: &'a [f32],
-    dy: &'a [f32],
-    chunks: &'a [Chunk],
-    part: MatrixMut<'a>,
-    row: usize,
-    column: usize,
-}
-
-impl WithSimd for GradKernel<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self {
-            dense,
-            x,
-            dy,
-            chunks,
-            mut part,
-            row,
-            column,
-        } = self;
-        let count = part.rows();
-        let weights = Weights {
-            values: dy,
-            stride: dense.outputs,
-            column,
-        };
-        let grid = rows(row, 1, count);
-        product(
-            simd,
-            x,
-            &grid,
-            (0, count),
-            chunks,
-            weights,
-            &mut part,
-            Start::Replace,
-            Finish::NONE,
-        );
     }
 }

@@ -1,12 +1,12 @@
 //! The gradient of a convolution's kernel: the products of input and output gradient, summed over pixels and images.
-use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::conv2d::Conv2dShape;
 use crate::correlation::{Correlation, Frame, Margins, tasks};
+use crate::grid::Grid;
 use crate::level::Level;
 use crate::matrix::MatrixMut;
-use crate::product::{Chunk, Finish, Grid, Start, Weights, product};
+use crate::product::{Chunk, Factor, Finish, Product, Start, Weights};
 use crate::scratch::with_scratch;
 
 /// The plan, derived from that of the forward pass.
@@ -43,7 +43,18 @@ impl KernelGrad {
         let row = margins.around(input).width * input.channels;
         let steps = forward.phases[0].steps;
         let (down, across) = (shape.dilation.0 * row, shape.dilation.1 * input.channels);
-        let strips = if across == used {
+        let strips = if used == 1 {
+            vec![Grid {
+                width,
+                input: 0,
+                input_row: down,
+                input_column: across,
+                output: 0,
+                skipped: 0,
+                output_row: width,
+                output_column: 1,
+            }]
+        } else if across == used {
             vec![Grid {
                 width: width * used,
                 input: 0,
@@ -151,12 +162,7 @@ impl Job<'_> {
         const FEW: usize = 9;
         if pieces < 2 || out.rows() <= FEW {
             return with_scratch(self.plan.margins.room(self.plan.input), |room| {
-                self.level.run(Leaf {
-                    job: *self,
-                    first,
-                    out,
-                    room,
-                });
+                self.compute(first, out, room);
             });
         }
         let rows = self.plan.rows();
@@ -174,37 +180,27 @@ impl Job<'_> {
     }
 }
 
-/// One task's work.
-struct Leaf<'a> {
-    job: Job<'a>,
-    first: usize,
-    out: MatrixMut<'a>,
-    room: &'a mut [f32],
-}
-
-impl WithSimd for Leaf<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
+impl Job<'_> {
+    /// Fills a task's rows; `room` is for padding an image.
+    fn compute(&self, first: usize, mut out: MatrixMut, room: &mut [f32]) {
         let Self {
-            job:
-                Job {
-                    plan,
-                    x,
-                    dy,
-                    images,
-                    blocks,
-                    ..
-                },
-            first,
-            mut out,
-            room,
-        } = self;
-        let (inputs, outputs) = (
-            plan.input.channels / plan.groups,
-            plan.output.channels / plan.groups,
-        );
+            plan,
+            level,
+            x,
+            dy,
+            images,
+            blocks,
+        } = *self;
+        // A depthwise convolution is one group whose columns each have their own input.
+        let lanes = plan.groups > 1
+            && plan.groups == plan.input.channels
+            && plan.groups == plan.output.channels;
+        let (factor, groups) = if lanes {
+            (Factor::Lanes, 1)
+        } else {
+            (Factor::Broadcast, plan.groups)
+        };
+        let (inputs, outputs) = (plan.input.channels / groups, plan.output.channels / groups);
         let end = first + out.rows();
         let padded = plan.margins.around(plan.input);
         let mut row = first;
@@ -218,39 +214,35 @@ impl WithSimd for Leaf<'_> {
                     .margins
                     .pad(pixels, plan.input, (0, padded.height), room);
                 let values = &dy[image * plan.output.len()..][..plan.output.len()];
-                for group in 0..plan.groups {
-                    let weights = Weights {
-                        values,
-                        stride: plan.output.channels,
-                        column: group * outputs,
-                    };
-                    let mut out = out.columns_mut(group * outputs, outputs);
+                for group in 0..groups {
+                    let column = group * outputs;
+                    let mut out = out.columns_mut(column, outputs);
                     for (index, strip) in plan.strips.iter().enumerate() {
                         let base = index * plan.strip_rows;
-                        let low = from.max(base);
-                        let high = to.min(base + plan.strip_rows);
+                        let (low, high) = (from.max(base), to.min(base + plan.strip_rows));
                         if low >= high {
                             continue;
                         }
-                        let strip = Grid {
-                            output: strip.output + (row - first),
-                            skipped: from,
-                            ..*strip
+                        // The part of the output begins at row `from` of this block, `row - first` of the part.
+                        let product = Product {
+                            factor,
+                            x: &pixels[group * inputs..],
+                            grid: Grid {
+                                output: strip.output + (row - first),
+                                skipped: from,
+                                ..*strip
+                            },
+                            rows: (low - base, high - base),
+                            chunks: std::slice::from_ref(&plan.pixels),
+                            weights: Weights {
+                                values,
+                                stride: plan.output.channels,
+                                column,
+                            },
+                            start: Start::Add,
+                            finish: Finish::NONE,
                         };
-                        let rows = (low - base, high - base);
-                        let chunks = std::slice::from_ref(&plan.pixels);
-                        let x = &pixels[group * inputs..];
-                        product(
-                            simd,
-                            x,
-                            &strip,
-                            rows,
-                            chunks,
-                            weights,
-                            &mut out,
-                            Start::Add,
-                            Finish::NONE,
-                        );
+                        product.run(level, &mut out);
                     }
                 }
             }

@@ -24,6 +24,7 @@ mod correlation;
 mod dense;
 mod error;
 mod exponential;
+mod grid;
 mod kernel_grad;
 mod level;
 mod matrix;
@@ -32,6 +33,7 @@ mod product;
 mod scratch;
 mod softmax;
 mod sums;
+mod tile;
 mod transpose;
 mod window;
 

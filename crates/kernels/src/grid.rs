@@ -1,0 +1,67 @@
+//! The rows of a product: where they begin in its input, and where they go in its output.
+
+/// Where the rows of a product begin in `x`, and which row of the output each one is: two nested steps.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Grid {
+    /// Steps of the inner loop.
+    pub width: usize,
+    /// Offset in `x` of the first row.
+    pub input: usize,
+    /// Step in `x` of the outer loop.
+    pub input_row: usize,
+    /// Step in `x` of the inner loop.
+    pub input_column: usize,
+    /// Output row of the first row.
+    pub output: usize,
+    /// Rows of the output that precede those at hand.
+    pub skipped: usize,
+    /// Step in output rows of the outer loop.
+    pub output_row: usize,
+    /// Step in output rows of the inner loop.
+    pub output_column: usize,
+}
+
+/// Walks a grid without a division per row.
+pub(crate) struct Cursor<'a> {
+    grid: &'a Grid,
+    column: usize,
+    input_row: usize,
+    output_row: usize,
+    input: usize,
+    output: usize,
+}
+
+impl<'a> Cursor<'a> {
+    /// A walk from row `row` on.
+    #[inline(always)]
+    pub fn new(grid: &'a Grid, row: usize) -> Self {
+        let (line, column) = (row / grid.width, row % grid.width);
+        let input_row = grid.input + line * grid.input_row;
+        let output_row = grid.output + line * grid.output_row;
+        Self {
+            grid,
+            column,
+            input_row,
+            output_row,
+            input: input_row + column * grid.input_column,
+            output: output_row + column * grid.output_column,
+        }
+    }
+
+    /// Where the next row begins in `x`, and which row of the output it is.
+    #[inline(always)]
+    pub fn next(&mut self) -> (usize, usize) {
+        let here = (self.input, self.output - self.grid.skipped);
+        self.column += 1;
+        if self.column == self.grid.width {
+            self.column = 0;
+            self.input_row += self.grid.input_row;
+            self.output_row += self.grid.output_row;
+            (self.input, self.output) = (self.input_row, self.output_row);
+        } else {
+            self.input += self.grid.input_column;
+            self.output += self.grid.output_column;
+        }
+        here
+    }
+}

@@ -1,0 +1,254 @@
+//! A tile of rows × columns of a product, summed in registers.
+// Loops over the registers of a tile read as the arithmetic they stand for.
+#![allow(clippy::needless_range_loop)]
+use pulp::Simd;
+
+use crate::grid::Cursor;
+use crate::level::{clamp, load, store};
+use crate::matrix::MatrixMut;
+use crate::product::{Chunk, Finish, Product, Weights};
+
+/// One chunk's terms for some columns of the output.
+#[derive(Clone, Copy)]
+pub(crate) struct Block<'a> {
+    pub product: &'a Product<'a>,
+    pub chunk: &'a Chunk,
+    /// The first column of the output, and how many.
+    pub column: usize,
+    pub columns: usize,
+    /// Whether the sums join what the output holds.
+    pub add: bool,
+    pub finish: Finish<'a>,
+}
+
+/// Computes all rows of a block of at most `V` vectors of columns.
+#[inline(always)]
+pub(crate) fn panel<S: Simd, const V: usize, const LANES: bool>(
+    simd: S,
+    block: Block,
+    out: &mut MatrixMut,
+) {
+    let (from, to) = block.product.rows;
+    let mut cursor = Cursor::new(&block.product.grid, from);
+    let mut left = to - from;
+    macro_rules! tiles {
+        ($($rows:literal)*) => {$(
+            while left >= $rows {
+                tile::<S, $rows, V, LANES>(simd, block, &mut cursor, out);
+                left -= $rows;
+            }
+        )*};
+    }
+    // The largest tile leaves room for its sums, a broadcast value per row and the vectors of weights all at once:
+    // 9 × 2 + 9 + 2 of the 32 registers of AVX-512 and NEON, 4 × 2 + 4 + 2 of the 16 of AVX2. Compilers load all the
+    // values first, and a tile that is larger ends up in memory. The smaller tiles take what is left of the rows.
+    if V == 4 {
+        tiles!(2 1);
+    } else if S::REGISTER_COUNT >= 32 {
+        tiles!(9 4 2 1);
+    } else {
+        tiles!(4 2 1);
+    }
+}
+
+/// Computes `P` rows of a block.
+#[inline(always)]
+fn tile<S: Simd, const P: usize, const V: usize, const LANES: bool>(
+    simd: S,
+    block: Block,
+    cursor: &mut Cursor,
+    out: &mut MatrixMut,
+) {
+    let Block {
+        product,
+        chunk,
+        column,
+        columns,
+        add,
+        finish,
+    } = block;
+    let mut starts = [0; P];
+    let mut rows = [0; P];
+    for p in 0..P {
+        (starts[p], rows[p]) = cursor.next();
+    }
+    let weights = Weights {
+        column: product.weights.column + column,
+        ..product.weights
+    };
+    let mut first = [simd.splat_f32s(0.0); V];
+    if let Some(bias) = finish.bias {
+        let bias = &bias[column..column + columns];
+        for v in 0..V {
+            first[v] = load(simd, bias.get(v * S::F32_LANES..).unwrap_or_default());
+        }
+    }
+    let mut sums = if LANES {
+        sum_lanes::<S, P, V>(simd, product.x, &starts, chunk, weights, first)
+    } else {
+        sum::<S, P, V>(simd, product.x, &starts, chunk, weights, first)
+    };
+
+    if columns == V * S::F32_LANES {
+        if add {
+            for p in 0..P {
+                let row = &out.row(rows[p])[column..column + V * S::F32_LANES];
+                for v in 0..V {
+                    let before = load(simd, &row[v * S::F32_LANES..][..S::F32_LANES]);
+                    sums[p][v] = simd.add_f32s(before, sums[p][v]);
+                }
+            }
+        }
+        if let Some((low, high)) = finish.bounds {
+            let (low, high) = (simd.splat_f32s(low), simd.splat_f32s(high));
+            for p in 0..P {
+                for v in 0..V {
+                    sums[p][v] = clamp(simd, sums[p][v], low, high);
+                }
+            }
+        }
+        for p in 0..P {
+            let row = &mut out.row(rows[p])[column..column + V * S::F32_LANES];
+            for v in 0..V {
+                store(
+                    simd,
+                    &mut row[v * S::F32_LANES..][..S::F32_LANES],
+                    sums[p][v],
+                );
+            }
+        }
+    } else {
+        // A copy: indices into the sums themselves that aren't known at compile time would keep them in memory.
+        let sums = sums;
+        for (sums, &row) in sums.iter().zip(&rows) {
+            let row = &mut out.row(row)[column..column + columns];
+            for (&sum, to) in sums.iter().zip(row.chunks_mut(S::F32_LANES)) {
+                let sum = if add {
+                    simd.add_f32s(load(simd, to), sum)
+                } else {
+                    sum
+                };
+                let sum = match finish.bounds {
+                    Some((low, high)) => {
+                        clamp(simd, sum, simd.splat_f32s(low), simd.splat_f32s(high))
+                    }
+                    None => sum,
+                };
+                store(simd, to, sum);
+            }
+        }
+    }
+}
+
+/// The sums of `first` and one chunk for `P` rows that begin at `starts` and `V` vectors of columns.
+///
+/// A row of weights is read as whole vectors even where the block is narrower: the lanes past it hold whatever follows in
+/// memory, and aren't stored. Only rows at the very end, where nothing follows, are read in part.
+#[inline(always)]
+fn sum<S: Simd, const P: usize, const V: usize>(
+    simd: S,
+    x: &[f32],
+    starts: &[usize; P],
+    chunk: &Chunk,
+    weights: Weights,
+    first: [S::f32s; V],
+) -> [[S::f32s; V]; P] {
+    let lanes = S::F32_LANES;
+    let Weights {
+        values,
+        stride,
+        column,
+    } = weights;
+    let mut sums = [first; P];
+    for &start in starts {
+        assert!(chunk.reach == 0 || start + chunk.reach <= x.len());
+    }
+    let ready = weights.ready(chunk, V * lanes);
+    let mut row = values.as_ptr().wrapping_add(chunk.weight * stride + column);
+    for &offset in &chunk.offsets[..ready] {
+        let mut vectors = [simd.splat_f32s(0.0); V];
+        for v in 0..V {
+            // SAFETY: the term is one of the `ready`, so its row of weights has `V` whole vectors from `column` on.
+            vectors[v] = unsafe { row.add(v * lanes).cast::<S::f32s>().read_unaligned() };
+        }
+        for p in 0..P {
+            // SAFETY: `offset` is less than `reach`, and `starts[p] + reach` is within `x`.
+            let value = simd.splat_f32s(unsafe { *x.as_ptr().add(offset).add(starts[p]) });
+            for v in 0..V {
+                sums[p][v] = simd.mul_add_e_f32s(value, vectors[v], sums[p][v]);
+            }
+        }
+        row = row.wrapping_add(stride);
+    }
+    for (term, &offset) in chunk.offsets.iter().enumerate().skip(ready) {
+        let row = &values[(chunk.weight + term) * stride + column..];
+        for v in 0..V {
+            let vector = load(simd, row.get(v * lanes..).unwrap_or_default());
+            for p in 0..P {
+                sums[p][v] =
+                    simd.mul_add_e_f32s(simd.splat_f32s(x[starts[p] + offset]), vector, sums[p][v]);
+            }
+        }
+    }
+    sums
+}
+
+/// As [`sum`], but each column has its own value of `x`.
+#[inline(always)]
+fn sum_lanes<S: Simd, const P: usize, const V: usize>(
+    simd: S,
+    x: &[f32],
+    starts: &[usize; P],
+    chunk: &Chunk,
+    weights: Weights,
+    first: [S::f32s; V],
+) -> [[S::f32s; V]; P] {
+    let lanes = S::F32_LANES;
+    let Weights {
+        values,
+        stride,
+        column,
+    } = weights;
+    let mut sums = [first; P];
+    // The values of `x` too are read as whole vectors, unless that would pass its end.
+    let last = starts.iter().copied().max().unwrap_or(0) + chunk.reach + column + V * lanes;
+    let ready = if last <= x.len() {
+        weights.ready(chunk, V * lanes)
+    } else {
+        0
+    };
+    let mut row = values.as_ptr().wrapping_add(chunk.weight * stride + column);
+    let input = x.as_ptr().wrapping_add(column);
+    for &offset in &chunk.offsets[..ready] {
+        for v in 0..V {
+            // SAFETY: the term is one of the `ready`, so its row of weights has `V` whole vectors from `column` on.
+            let vector = unsafe { row.add(v * lanes).cast::<S::f32s>().read_unaligned() };
+            for p in 0..P {
+                // SAFETY: `offset` is less than `reach`, and `V` vectors past `starts[p] + reach + column` are within `x`.
+                let value = unsafe {
+                    input
+                        .add(starts[p] + offset + v * lanes)
+                        .cast::<S::f32s>()
+                        .read_unaligned()
+                };
+                sums[p][v] = simd.mul_add_e_f32s(value, vector, sums[p][v]);
+            }
+        }
+        row = row.wrapping_add(stride);
+    }
+    for (term, &offset) in chunk.offsets.iter().enumerate().skip(ready) {
+        let row = &values[(chunk.weight + term) * stride + column..];
+        for v in 0..V {
+            let vector = load(simd, row.get(v * lanes..).unwrap_or_default());
+            for p in 0..P {
+                let value = load(
+                    simd,
+                    x.get(starts[p] + offset + column + v * lanes..)
+                        .unwrap_or_default(),
+                );
+                sums[p][v] = simd.mul_add_e_f32s(value, vector, sums[p][v]);
+            }
+        }
+    }
+    sums
+}
