@@ -12,7 +12,7 @@ pub(super) fn output_shape(layer: &Layer, input: &Shape) -> Result<Shape, Fault>
         })?,
         Layer::SeparableConv2D(conv) => {
             let between = |channels: usize| channels.checked_mul(conv.depth_multiplier);
-            convolved(input, &conv.window, between)?;
+            elements(&convolved(input, &conv.window, between)?)?;
             convolved(input, &conv.window, |_| Some(conv.filters))?
         }
         Layer::MaxPooling2D(pooling) | Layer::AveragePooling2D(pooling) => {

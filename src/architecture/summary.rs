@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::{Architecture, Layer, Node, Shape, variables};
 
 /// Widths of the columns' contents, so that the table is 80 columns wide.
-const WIDTHS: [usize; 3] = [31, 25, 14];
+const WIDTHS: [usize; 3] = [33, 24, 13];
 
 /// Renders the table and the totals.
 pub(super) fn table(architecture: &Architecture) -> String {
@@ -20,46 +20,54 @@ pub(super) fn table(architecture: &Architecture) -> String {
         "┃",
     );
     text += &rule("┡", "━", "╇", "┩");
-    let (mut trainable, mut fixed) = (0, 0);
+    let mut total = Counts::default();
     for (index, node) in architecture.nodes.iter().skip(1).enumerate() {
         if index > 0 {
             text += &rule("├", "─", "┼", "┤");
         }
         let counts = Counts::of(node, architecture.input_of(node));
-        trainable += counts.trainable;
-        fixed += counts.fixed;
+        total.trainable += counts.trainable;
+        total.fixed += counts.fixed;
+        total.counters += counts.counters;
         let cells = [
             format!("{} ({})", node.name, node.layer.class_name()),
             node.output_shape.to_string(),
-            thousands(counts.trainable + counts.fixed),
+            thousands(counts.trainable + counts.fixed + counts.counters),
         ];
         text += &row(cells, "│");
     }
     text += &rule("└", "─", "┴", "┘");
-    for (title, count) in [
-        ("Total params", trainable + fixed),
-        ("Trainable params", trainable),
-        ("Non-trainable params", fixed),
+    // A weight takes 4 bytes, a counter 8.
+    let (trainable, fixed) = (total.trainable, total.fixed + total.counters);
+    let fixed_bytes = 4 * total.fixed + 8 * total.counters;
+    for (title, count, bytes) in [
+        (
+            "Total params",
+            trainable + fixed,
+            4 * trainable + fixed_bytes,
+        ),
+        ("Trainable params", trainable, 4 * trainable),
+        ("Non-trainable params", fixed, fixed_bytes),
     ] {
-        let (count, bytes) = (thousands(count), readable_bytes(4 * count as u64));
+        let (count, bytes) = (thousands(count), readable_bytes(bytes));
         // Writing to a String can't fail.
         let _ = writeln!(text, " {title}: {count} ({bytes})");
     }
     text
 }
 
-/// How many numbers a layer's weights have.
+/// How many numbers the weights have.
+#[derive(Default)]
 struct Counts {
     trainable: usize,
     fixed: usize,
+    /// The counters that Keras' `Normalization` keeps of what it adapted to, beside its weights.
+    counters: usize,
 }
 
 impl Counts {
     fn of(node: &Node, input: &Shape) -> Self {
-        let mut counts = Self {
-            trainable: 0,
-            fixed: 0,
-        };
+        let mut counts = Self::default();
         for variable in variables::of_node(node, input) {
             let elements: usize = variable.shape.iter().product();
             if variable.trainable {
@@ -68,9 +76,8 @@ impl Counts {
                 counts.fixed += elements;
             }
         }
-        // Keras also counts the counter that adapt() leaves behind.
         if matches!(&node.layer, Layer::Normalization(norm) if norm.statistics.is_none()) {
-            counts.fixed += 1;
+            counts.counters = 1;
         }
         counts
     }
@@ -144,7 +151,7 @@ fn thousands(count: usize) -> String {
 }
 
 /// Bytes as Keras prints them: two decimals, in B, KB, MB, … of 1024.
-fn readable_bytes(bytes: u64) -> String {
+fn readable_bytes(bytes: usize) -> String {
     let mut size = bytes as f64;
     for unit in ["B", "KB", "MB", "GB", "TB"] {
         if size < 1024.0 {

@@ -136,9 +136,10 @@ impl Draft {
         Ok(Node {
             output_shape: infer::output_shape(&layer, input)?,
             name: self.place.name,
+            // It has no weights, and Keras can't say of it that it is frozen.
+            trainable: trainable || matches!(layer, Layer::SpatialDropout2D { .. }),
             layer,
             inputs: vec![previous],
-            trainable,
         })
     }
 }

@@ -3,15 +3,15 @@
 use serde_json::{Value, json};
 
 use super::super::{
-    Augmentation, BatchNormalization, Conv2D, Dense, DepthwiseConv2D, Fault, Initializer,
-    Interpolation, Layer, LayerNormalization, Normalization, Padding, Pooling2D, Resizing,
-    SeparableConv2D, Shape, Sides, Statistics, Window,
+    Augmentation, Dense, Fault, Initializer, Interpolation, Layer, Resizing, Shape, Sides,
 };
-use super::fields::{Fields, invalid, missing, natural, pair, quote, shorten};
+use super::convolutions::{
+    conv2d, depthwise_conv2d, kernel_initializer, pooling2d, separable_conv2d,
+};
+use super::fields::{Fields, invalid, missing, natural, pair, shorten};
 use super::nearest::nearest;
+use super::normalizations::{batch_normalization, last_axis, layer_normalization, normalization};
 use super::objects::{ReluOptions, leaky_slope};
-
-const PADDINGS: [(&str, Padding); 2] = [("valid", Padding::Valid), ("same", Padding::Same)];
 
 /// Reads the options of the layer of class `class_name` that takes in `input`.
 pub(super) fn read(class_name: &str, fields: &mut Fields, input: &Shape) -> Result<Layer, Fault> {
@@ -197,108 +197,6 @@ fn dense(fields: &mut Fields) -> Result<Layer, Fault> {
     Ok(Layer::Dense(dense))
 }
 
-fn conv2d(fields: &mut Fields, input: &Shape) -> Result<Layer, Fault> {
-    fields.absent("lora_rank")?;
-    fields.ignore("lora_alpha");
-    fields.absent("quantization_config")?;
-    let conv = Conv2D {
-        filters: fields.count("filters", None)?,
-        window: window(fields)?,
-        groups: fields.count("groups", Some(1))?,
-        activation: fields.activation()?,
-        use_bias: fields.flag("use_bias", true)?,
-        kernel_initializer: kernel_initializer(fields, "kernel_initializer")?,
-        bias_initializer: fields.initializer("bias_initializer", Initializer::Zeros)?,
-        kernel_regularizer: fields.regularizer("kernel_regularizer")?,
-        bias_regularizer: fields.regularizer("bias_regularizer")?,
-    };
-    fields.absent("activity_regularizer")?;
-    fields.absent("kernel_constraint")?;
-    fields.absent("bias_constraint")?;
-    let channels = input.channels().unwrap_or(1);
-    if !conv.filters.is_multiple_of(conv.groups) || !channels.is_multiple_of(conv.groups) {
-        return Err(invalid(
-            "groups",
-            &json!(conv.groups),
-            format!(
-                "a common divisor of the {channels} input channels and the {} filters",
-                conv.filters
-            ),
-        ));
-    }
-    Ok(Layer::Conv2D(conv))
-}
-
-fn depthwise_conv2d(fields: &mut Fields) -> Result<Layer, Fault> {
-    let conv = DepthwiseConv2D {
-        window: window(fields)?,
-        depth_multiplier: fields.count("depth_multiplier", Some(1))?,
-        activation: fields.activation()?,
-        use_bias: fields.flag("use_bias", true)?,
-        depthwise_initializer: kernel_initializer(fields, "depthwise_initializer")?,
-        bias_initializer: fields.initializer("bias_initializer", Initializer::Zeros)?,
-        depthwise_regularizer: fields.regularizer("depthwise_regularizer")?,
-        bias_regularizer: fields.regularizer("bias_regularizer")?,
-    };
-    fields.absent("activity_regularizer")?;
-    fields.absent("depthwise_constraint")?;
-    fields.absent("bias_constraint")?;
-    Ok(Layer::DepthwiseConv2D(conv))
-}
-
-fn separable_conv2d(fields: &mut Fields) -> Result<Layer, Fault> {
-    let conv = SeparableConv2D {
-        filters: fields.count("filters", None)?,
-        window: window(fields)?,
-        depth_multiplier: fields.count("depth_multiplier", Some(1))?,
-        activation: fields.activation()?,
-        use_bias: fields.flag("use_bias", true)?,
-        depthwise_initializer: kernel_initializer(fields, "depthwise_initializer")?,
-        pointwise_initializer: kernel_initializer(fields, "pointwise_initializer")?,
-        bias_initializer: fields.initializer("bias_initializer", Initializer::Zeros)?,
-        depthwise_regularizer: fields.regularizer("depthwise_regularizer")?,
-        pointwise_regularizer: fields.regularizer("pointwise_regularizer")?,
-        bias_regularizer: fields.regularizer("bias_regularizer")?,
-    };
-    fields.absent("activity_regularizer")?;
-    fields.absent("depthwise_constraint")?;
-    fields.absent("pointwise_constraint")?;
-    fields.absent("bias_constraint")?;
-    Ok(Layer::SeparableConv2D(conv))
-}
-
-fn kernel_initializer(fields: &mut Fields, field: &'static str) -> Result<Initializer, Fault> {
-    fields.initializer(field, Initializer::glorot_uniform())
-}
-
-fn window(fields: &mut Fields) -> Result<Window, Fault> {
-    fields.data_format()?;
-    let window = Window {
-        kernel_size: fields.pair("kernel_size", None)?,
-        strides: fields.pair("strides", Some([1, 1]))?,
-        padding: fields.choice("padding", &PADDINGS, Padding::Valid)?,
-        dilation_rate: fields.pair("dilation_rate", Some([1, 1]))?,
-    };
-    if window.strides != [1, 1] && window.dilation_rate != [1, 1] {
-        return Err(invalid(
-            "dilation_rate",
-            &json!(window.dilation_rate),
-            "1 where \"strides\" are above 1, as in Keras",
-        ));
-    }
-    Ok(window)
-}
-
-fn pooling2d(fields: &mut Fields) -> Result<Pooling2D, Fault> {
-    fields.data_format()?;
-    let pool_size = fields.pair("pool_size", Some([2, 2]))?;
-    Ok(Pooling2D {
-        pool_size,
-        strides: fields.pair("strides", Some(pool_size))?,
-        padding: fields.choice("padding", &PADDINGS, Padding::Valid)?,
-    })
-}
-
 fn keepdims(fields: &mut Fields) -> Result<bool, Fault> {
     fields.data_format()?;
     fields.flag("keepdims", false)
@@ -381,139 +279,6 @@ fn rate(fields: &mut Fields) -> Result<f64, Fault> {
     let allowed = "a number from 0 to 1";
     let rate = fields.optional_number("rate", allowed, |rate| (0.0..=1.0).contains(&rate))?;
     rate.ok_or_else(|| missing("rate", allowed))
-}
-
-/// An axis of Keras, which counts the batch axis and also counts from the end; 0 is the first after
-/// the batch axis.
-fn axis(value: &Value, rank: usize) -> Option<usize> {
-    let axis = value.as_i64()?;
-    let rank = i64::try_from(rank).ok()?;
-    let axis = if axis < 0 {
-        axis.checked_add(rank)?
-    } else {
-        axis - 1
-    };
-    usize::try_from(axis).ok().filter(|_| axis < rank)
-}
-
-/// Takes "axis" where only the last one is computed.
-fn last_axis(fields: &mut Fields, input: &Shape) -> Result<(), Fault> {
-    let field = "axis";
-    let Some(value) = fields.take(field) else {
-        return Ok(());
-    };
-    let single = match &value {
-        Value::Array(list) => match list.as_slice() {
-            [single] => single,
-            _ => &value,
-        },
-        single => single,
-    };
-    if axis(single, input.rank()).is_some_and(|axis| axis + 1 == input.rank()) {
-        return Ok(());
-    }
-    Err(Fault::UnsupportedOption {
-        field,
-        found: quote(&value),
-        allowed: format!("the last axis, -1 or {}", input.rank()),
-    })
-}
-
-fn batch_normalization(fields: &mut Fields, input: &Shape) -> Result<Layer, Fault> {
-    last_axis(fields, input)?;
-    fields.only("renorm", &[false.into()])?;
-    fields.ignore("renorm_clipping");
-    fields.ignore("renorm_momentum");
-    fields.only("synchronized", &[false.into()])?;
-    fields.absent("virtual_batch_size")?;
-    fields.absent("adjustment")?;
-    // How the statistics were computed, not what they are.
-    fields.ignore("fused");
-    // Keras 1: 0 is normalization per feature.
-    fields.only("mode", &[0.into()])?;
-    let norm = BatchNormalization {
-        momentum: fields.number_where("momentum", 0.99, "a number from 0 to 1", |momentum| {
-            (0.0..=1.0).contains(&momentum)
-        })?,
-        epsilon: epsilon(fields)?,
-        center: fields.flag("center", true)?,
-        scale: fields.flag("scale", true)?,
-        beta_initializer: fields.initializer("beta_initializer", Initializer::Zeros)?,
-        gamma_initializer: fields.initializer("gamma_initializer", Initializer::Ones)?,
-        moving_mean_initializer: fields
-            .initializer("moving_mean_initializer", Initializer::Zeros)?,
-        moving_variance_initializer: fields
-            .initializer("moving_variance_initializer", Initializer::Ones)?,
-        beta_regularizer: fields.regularizer("beta_regularizer")?,
-        gamma_regularizer: fields.regularizer("gamma_regularizer")?,
-    };
-    fields.absent("beta_constraint")?;
-    fields.absent("gamma_constraint")?;
-    Ok(Layer::BatchNormalization(norm))
-}
-
-fn epsilon(fields: &mut Fields) -> Result<f64, Fault> {
-    fields.number_where("epsilon", 0.001, "a number of 0 or more", |x| x >= 0.0)
-}
-
-fn layer_normalization(fields: &mut Fields, input: &Shape) -> Result<Layer, Fault> {
-    fields.only("rms_scaling", &[false.into()])?;
-    let rank = input.rank();
-    let value = fields.take("axis").unwrap_or_else(|| (-1).into());
-    let axes: Option<Vec<usize>> = match &value {
-        Value::Array(list) if !list.is_empty() && list.len() <= rank => {
-            list.iter().map(|value| axis(value, rank)).collect()
-        }
-        single => axis(single, rank).map(|axis| vec![axis]),
-    };
-    let axes = axes
-        .filter(|axes| axes.is_sorted_by(|a, b| a < b))
-        .ok_or_else(|| {
-            let allowed =
-                format!("an axis from 1 to {rank}, -1 for the last, or an ascending list");
-            invalid("axis", &value, allowed)
-        })?;
-    let norm = LayerNormalization {
-        axes,
-        epsilon: epsilon(fields)?,
-        center: fields.flag("center", true)?,
-        scale: fields.flag("scale", true)?,
-        beta_initializer: fields.initializer("beta_initializer", Initializer::Zeros)?,
-        gamma_initializer: fields.initializer("gamma_initializer", Initializer::Ones)?,
-        beta_regularizer: fields.regularizer("beta_regularizer")?,
-        gamma_regularizer: fields.regularizer("gamma_regularizer")?,
-    };
-    fields.absent("beta_constraint")?;
-    fields.absent("gamma_constraint")?;
-    Ok(Layer::LayerNormalization(norm))
-}
-
-fn normalization(fields: &mut Fields, input: &Shape) -> Result<Layer, Fault> {
-    last_axis(fields, input)?;
-    let statistics = match (fields.numbers("mean")?, fields.numbers("variance")?) {
-        (None, None) => None,
-        (Some(mean), Some(variance)) => Some(Statistics { mean, variance }),
-        (mean, _) => {
-            let field = if mean.is_none() { "mean" } else { "variance" };
-            return Err(missing(
-                field,
-                "numbers for both \"mean\" and \"variance\", or null for both",
-            ));
-        }
-    };
-    if let Some(statistics) = &statistics
-        && statistics.variance.iter().any(|&variance| variance < 0.0)
-    {
-        return Err(invalid(
-            "variance",
-            &json!(statistics.variance),
-            "numbers of 0 or more",
-        ));
-    }
-    Ok(Layer::Normalization(Normalization {
-        statistics,
-        invert: fields.flag("invert", false)?,
-    }))
 }
 
 fn resizing(fields: &mut Fields) -> Result<Layer, Fault> {

@@ -1,10 +1,12 @@
 //! Reading a document: from JSON to a checked [`Architecture`].
 
+mod convolutions;
 mod draft;
 mod fields;
 mod layers;
 mod legacy;
 mod nearest;
+mod normalizations;
 mod objects;
 
 use serde_json::Value;

@@ -4,7 +4,8 @@ use serde_json::{Map, Value};
 
 use super::super::initializer::SCALINGS;
 use super::super::{Activation, Distribution, Fan, Fault, Initializer, Regularizer};
-use super::fields::{Fields, invalid, missing, quote};
+use super::fields::{Fields, invalid, missing, quote, shorten};
+use super::legacy;
 
 /// An object as Keras writes it: a name alone, or `{"class_name": …, "config": …}`.
 struct Object {
@@ -28,7 +29,11 @@ fn object(field: &'static str, value: &Value, allowed: &str) -> Result<Object, F
     };
     let config = match config {
         None | Some(Value::Null) => Map::new(),
-        Some(Value::Object(config)) => config.clone(),
+        Some(Value::Object(config)) => {
+            let mut config = config.clone();
+            legacy::rename(name, &mut config);
+            config
+        }
         // A function: its name is in `config`.
         Some(Value::String(function)) if name == "function" => {
             return Ok(Object {
@@ -47,7 +52,7 @@ fn object(field: &'static str, value: &Value, allowed: &str) -> Result<Object, F
 /// Refuses an object whose class is not one of Keras' own.
 pub(super) fn refuse_custom(object: &Map<String, Value>, class_name: &str) -> Result<(), Fault> {
     let custom = |found: &str| Fault::CustomObject {
-        found: super::fields::shorten(found.to_owned()),
+        found: shorten(found.to_owned()),
     };
     if class_name.contains('>') || class_name == "Lambda" || class_name == "__lambda__" {
         return Err(custom(class_name));

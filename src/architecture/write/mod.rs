@@ -3,13 +3,12 @@
 //! Options that came after Keras 3.0 (`optional`, `quantization_config`, `renorm`, `antialias`, …) are
 //! at their defaults here and left out, so that every Keras 3 reads the document.
 
-use serde_json::{Map, Value, json};
+mod objects;
 
-use super::initializer::SCALINGS;
-use super::{
-    Activation, Architecture, Distribution, Fan, Initializer, Interpolation, Layer, Node, Padding,
-    Regularizer, Shape, Sides, Window,
-};
+use serde_json::{Value, json};
+
+use super::{Architecture, Interpolation, Layer, Node, Padding, Shape, Sides, Window};
+use objects::{activation, initializer, keras_object, regularizer};
 
 pub(super) fn model(architecture: &Architecture) -> Value {
     let layers: Vec<Value> = architecture
@@ -68,15 +67,15 @@ fn config(node: &Node) -> Value {
             "dtype": float32(),
         }),
     };
-    if let (Value::Object(config), Value::Object(options)) = (&mut config, options(&node.layer)) {
+    if let (Value::Object(config), Value::Object(options)) = (&mut config, options(node)) {
         config.extend(options);
     }
     config
 }
 
 /// The options of a layer in Keras' order, without those that all layers have.
-fn options(layer: &Layer) -> Value {
-    match layer {
+fn options(node: &Node) -> Value {
+    match &node.layer {
         Layer::Input | Layer::SpatialDropout2D { .. } => json!({}),
         Layer::Dense(dense) => json!({
             "units": dense.units,
@@ -208,8 +207,7 @@ fn options(layer: &Layer) -> Value {
             "synchronized": false,
         }),
         Layer::LayerNormalization(norm) => json!({
-            // Keras counts the batch axis.
-            "axis": norm.axes.iter().map(|axis| axis + 1).collect::<Vec<_>>(),
+            "axis": axes(&norm.axes, node.output_shape.rank()),
             "epsilon": norm.epsilon,
             "center": norm.center,
             "scale": norm.scale,
@@ -282,15 +280,6 @@ fn windowed(mut options: Value, window: &Window, more: Value) -> Value {
     options
 }
 
-fn keras_object(module: &str, class_name: &str, config: Value) -> Value {
-    json!({
-        "module": module,
-        "class_name": class_name,
-        "config": config,
-        "registered_name": null,
-    })
-}
-
 fn float32() -> Value {
     keras_object("keras", "DTypePolicy", json!({ "name": "float32" }))
 }
@@ -319,103 +308,18 @@ fn sides(sides: &Sides) -> Value {
     json!([[sides.top, sides.bottom], [sides.left, sides.right]])
 }
 
+/// Axes as Keras counts them: with the batch axis, and the last one alone as -1.
+fn axes(axes: &[usize], rank: usize) -> Value {
+    match axes {
+        [last] if last + 1 == rank => json!([-1]),
+        axes => axes.iter().map(|axis| axis + 1).collect(),
+    }
+}
+
 /// One number for all channels as itself, several as a list.
 fn numbers(numbers: &[f64]) -> Value {
     match numbers {
         [single] => json!(single),
         several => json!(several),
     }
-}
-
-fn activation(activation: Activation) -> Value {
-    if let Some(name) = activation.name() {
-        return name.into();
-    }
-    // The others are layers that Keras also takes as an activation.
-    let (layer, name) = match activation {
-        Activation::LeakyRelu { negative_slope } => {
-            (Layer::LeakyReLU { negative_slope }, "leaky_re_lu")
-        }
-        Activation::Elu { alpha } => (Layer::ELU { alpha }, "elu"),
-        _ => return Value::Null,
-    };
-    let mut config = Map::new();
-    config.insert("name".into(), name.into());
-    if let Value::Object(options) = options(&layer) {
-        config.extend(options);
-    }
-    keras_object("keras.layers", layer.class_name(), config.into())
-}
-
-fn initializer(initializer: &Initializer) -> Value {
-    let (class_name, config) = match initializer {
-        Initializer::Zeros => ("Zeros", json!({})),
-        Initializer::Ones => ("Ones", json!({})),
-        Initializer::Constant { value } => ("Constant", json!({ "value": value })),
-        Initializer::Identity { gain } => ("Identity", json!({ "gain": gain })),
-        Initializer::RandomUniform {
-            minval,
-            maxval,
-            seed,
-        } => (
-            "RandomUniform",
-            json!({ "seed": seed, "minval": minval, "maxval": maxval }),
-        ),
-        Initializer::RandomNormal { mean, stddev, seed } => (
-            "RandomNormal",
-            json!({ "seed": seed, "mean": mean, "stddev": stddev }),
-        ),
-        Initializer::TruncatedNormal { mean, stddev, seed } => (
-            "TruncatedNormal",
-            json!({ "seed": seed, "mean": mean, "stddev": stddev }),
-        ),
-        Initializer::Orthogonal { gain, seed } => {
-            ("Orthogonal", json!({ "seed": seed, "gain": gain }))
-        }
-        Initializer::VarianceScaling {
-            scale,
-            mode,
-            distribution,
-            seed,
-        } => {
-            let named = SCALINGS.iter().find(|scaling| {
-                (scaling.1, scaling.2, scaling.3) == (*scale, *mode, *distribution)
-            });
-            match named {
-                Some((class_name, ..)) => (*class_name, json!({ "seed": seed })),
-                None => (
-                    "VarianceScaling",
-                    json!({
-                        "seed": seed,
-                        "scale": scale,
-                        "mode": match mode {
-                            Fan::In => "fan_in",
-                            Fan::Out => "fan_out",
-                            Fan::Avg => "fan_avg",
-                        },
-                        "distribution": match distribution {
-                            Distribution::Uniform => "uniform",
-                            Distribution::TruncatedNormal => "truncated_normal",
-                            Distribution::Normal => "untruncated_normal",
-                        },
-                    }),
-                ),
-            }
-        }
-    };
-    keras_object("keras.initializers", class_name, config)
-}
-
-fn regularizer(regularizer: Option<Regularizer>) -> Value {
-    let Some(Regularizer { l1, l2 }) = regularizer else {
-        return Value::Null;
-    };
-    let (class_name, config) = if l2 == 0.0 {
-        ("L1", json!({ "l1": l1 }))
-    } else if l1 == 0.0 {
-        ("L2", json!({ "l2": l2 }))
-    } else {
-        ("L1L2", json!({ "l1": l1, "l2": l2 }))
-    };
-    keras_object("keras.regularizers", class_name, config)
 }
