@@ -7,6 +7,7 @@ use crate::level::Level;
 use crate::product::{Chunk, Finish};
 use crate::transpose::transpose;
 use crate::window::{Axis, Tap, offsets};
+use crate::winograd::{Again, Winograd};
 
 /// Rows and columns of zeros around an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,7 +57,15 @@ pub struct Conv2d {
     output: Frame,
     kernel_len: usize,
     forward: Correlation,
+    winograd: Option<Winograd>,
     level: Level,
+}
+
+/// A kernel with what a convolution derives from it, made by [`Conv2d::prepare`].
+#[derive(Debug, Clone)]
+pub struct PreparedKernel {
+    kernel: Vec<f32>,
+    turned: Option<Vec<f32>>,
 }
 
 impl Conv2d {
@@ -166,11 +175,13 @@ impl Conv2d {
             phases: vec![phase],
             terms: kernel.0 * kernel.1 * (in_channels / groups),
         };
+        let winograd = Winograd::new(&forward, kernel, dilation);
         Ok(Self {
             shape,
             axes: (height, width),
             output,
             kernel_len,
+            winograd,
             forward,
             level: Level::default(),
         })
@@ -220,6 +231,67 @@ impl Conv2d {
         y: &mut [f32],
     ) -> Result<(), ShapeError> {
         self.check(x.len(), kernel.len(), y.len())?;
+        let turned = self
+            .winograd
+            .as_ref()
+            .map(|winograd| winograd.turn(self.level, kernel));
+        self.forward_turned(x, kernel, turned.as_deref(), bias, activation, y)
+    }
+
+    /// The kernel with what [`forward`](Self::forward) derives from it on every call, for a kernel that stays the same.
+    ///
+    /// # Errors
+    ///
+    /// [`ShapeError::Length`] if the kernel doesn't have the length that the shape gives it.
+    pub fn prepare(&self, kernel: Vec<f32>) -> Result<PreparedKernel, ShapeError> {
+        length("the kernel", kernel.len(), self.kernel_len)?;
+        let turned = self
+            .winograd
+            .as_ref()
+            .map(|winograd| winograd.turn(self.level, &kernel));
+        Ok(PreparedKernel { kernel, turned })
+    }
+
+    /// As [`forward`](Self::forward), bit for bit, with a kernel that [`prepare`](Self::prepare) made for this shape.
+    ///
+    /// # Errors
+    ///
+    /// [`ShapeError::Length`] if a slice doesn't have the length that the shape gives it.
+    pub fn forward_prepared(
+        &self,
+        x: &[f32],
+        kernel: &PreparedKernel,
+        bias: Option<&[f32]>,
+        activation: Activation,
+        y: &mut [f32],
+    ) -> Result<(), ShapeError> {
+        self.check(x.len(), kernel.kernel.len(), y.len())?;
+        // Another shape may have kernels of the same length and need something else derived from them.
+        let turned = kernel.turned.as_ref().map_or(0, Vec::len);
+        length(
+            "the prepared kernel",
+            turned,
+            self.winograd.as_ref().map_or(0, Winograd::turned_len),
+        )?;
+        self.forward_turned(
+            x,
+            &kernel.kernel,
+            kernel.turned.as_deref(),
+            bias,
+            activation,
+            y,
+        )
+    }
+
+    fn forward_turned(
+        &self,
+        x: &[f32],
+        kernel: &[f32],
+        turned: Option<&[f32]>,
+        bias: Option<&[f32]>,
+        activation: Activation,
+        y: &mut [f32],
+    ) -> Result<(), ShapeError> {
         if let Some(bias) = bias {
             length("the bias", bias.len(), self.shape.out_channels)?;
         }
@@ -228,7 +300,16 @@ impl Conv2d {
             bias,
             bounds: bounds.flatten(),
         };
-        self.forward.run(self.level, x, kernel, y, finish);
+        match (&self.winograd, turned) {
+            (Some(winograd), Some(turned)) => {
+                let again = Again {
+                    direct: &self.forward,
+                    kernel,
+                };
+                winograd.run(self.level, x, turned, y, finish, &again);
+            }
+            _ => self.forward.run(self.level, x, kernel, y, finish),
+        }
         if bounds.is_none() {
             activation.apply(self.level, y);
         }
@@ -243,7 +324,23 @@ impl Conv2d {
     pub fn grad_input(&self, dy: &[f32], kernel: &[f32], dx: &mut [f32]) -> Result<(), ShapeError> {
         self.check(dx.len(), kernel.len(), dy.len())?;
         let (plan, turned) = self.backward(kernel);
-        plan.run(self.level, dy, &turned, dx, Finish::NONE);
+        match Winograd::new(&plan, self.shape.kernel, self.shape.dilation) {
+            Some(winograd) => {
+                let again = Again {
+                    direct: &plan,
+                    kernel: &turned,
+                };
+                winograd.run(
+                    self.level,
+                    dy,
+                    &winograd.turn(self.level, &turned),
+                    dx,
+                    Finish::NONE,
+                    &again,
+                );
+            }
+            None => plan.run(self.level, dy, &turned, dx, Finish::NONE),
+        }
         Ok(())
     }
 

@@ -123,10 +123,10 @@ pub(crate) fn tasks(work: usize) -> usize {
 }
 
 /// Lines of output, counted over the whole batch, and a range of their channels.
-struct Task<'a> {
-    lines: (usize, usize),
-    column: usize,
-    out: MatrixMut<'a>,
+pub(crate) struct Task<'a> {
+    pub lines: (usize, usize),
+    pub column: usize,
+    pub out: MatrixMut<'a>,
 }
 
 impl Correlation {
@@ -212,7 +212,7 @@ impl Correlation {
 
 impl Correlation {
     /// Computes one task; `room` is for padding an image.
-    fn compute(
+    pub fn compute(
         &self,
         level: Level,
         x: &[f32],

@@ -201,7 +201,7 @@ fn split<F>(part: MatrixMut, (row, column): (usize, usize), pieces: usize, work:
 where
     F: Fn(MatrixMut, (usize, usize)) + Sync,
 {
-    const TALL: usize = 9;
+    const TALL: usize = 8;
     // In tiles: splitting inside one would leave both halves with less than full registers.
     let (tall, wide) = (part.rows().div_ceil(TALL), part.columns().div_ceil(32));
     if pieces < 2 || (tall < 2 && wide < 2) {

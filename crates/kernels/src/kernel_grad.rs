@@ -159,7 +159,7 @@ impl Job<'_> {
     /// Fills rows from `first` on, counted over all blocks.
     fn split(&self, first: usize, out: MatrixMut, pieces: usize) {
         // A tile's worth of rows isn't worth splitting: every task walks its images anew.
-        const FEW: usize = 9;
+        const FEW: usize = 8;
         if pieces < 2 || out.rows() <= FEW {
             return with_scratch(self.plan.margins.room(self.plan.input), |room| {
                 self.compute(first, out, room);

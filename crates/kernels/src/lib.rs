@@ -36,10 +36,12 @@ mod sums;
 mod tile;
 mod transpose;
 mod window;
+mod winograd;
+mod winograd_transform;
 
 pub use activation::Activation;
 pub use batch_norm::{BatchNorm, BatchNormGrads};
-pub use conv2d::{Conv2d, Conv2dShape, Padding2d};
+pub use conv2d::{Conv2d, Conv2dShape, Padding2d, PreparedKernel};
 pub use dense::Dense;
 pub use error::ShapeError;
 pub use level::Level;

@@ -40,12 +40,12 @@ pub(crate) fn panel<S: Simd, const V: usize, const LANES: bool>(
         )*};
     }
     // The largest tile leaves room for its sums, a broadcast value per row and the vectors of weights all at once:
-    // 9 × 2 + 9 + 2 of the 32 registers of AVX-512 and NEON, 4 × 2 + 4 + 2 of the 16 of AVX2. Compilers load all the
+    // 8 × 2 + 8 + 2 of the 32 registers of AVX-512 and NEON, 4 × 2 + 4 + 2 of the 16 of AVX2. Compilers load all the
     // values first, and a tile that is larger ends up in memory. The smaller tiles take what is left of the rows.
     if V == 4 {
         tiles!(2 1);
     } else if S::REGISTER_COUNT >= 32 {
-        tiles!(9 4 2 1);
+        tiles!(8 4 2 1);
     } else {
         tiles!(4 2 1);
     }

@@ -3,7 +3,8 @@ use kernels::{Activation, Conv2d, Conv2dShape, Padding2d, column_sums};
 use proptest::prelude::*;
 
 use crate::reference::{
-    Sum, assert_same_bits, assert_sums, conv_shapes, levels, on_threads, products, values,
+    Sum, assert_near, assert_same_bits, assert_sums, conv_shapes, levels, on_threads, products,
+    values,
 };
 
 fn shape(size: usize, channels: (usize, usize), kernel: usize, pad: usize) -> Conv2dShape {
@@ -50,6 +51,14 @@ fn check(shape: Conv2dShape, images: usize, seed: u64) {
         sum.add(f64::from(bias[index % bias.len()]));
     }
 
+    // Where Winograd's method may be used, errors are relative to the largest result.
+    let winograd = shape.kernel == (3, 3)
+        && (shape.stride, shape.dilation, shape.groups) == ((1, 1), (1, 1), 1);
+    let assert_sums = if winograd && shape.in_channels.min(shape.out_channels) >= 8 {
+        assert_near
+    } else {
+        assert_sums
+    };
     for level in levels() {
         let plan = plan.clone().with_level(level);
         let what = |name| format!("{name} on {level:?} of {shape:?}");
@@ -60,6 +69,11 @@ fn check(shape: Conv2dShape, images: usize, seed: u64) {
         plan.forward(&x, &kernel, Some(&bias), Activation::Linear, &mut y)
             .unwrap();
         assert_sums(&what("y"), &y, &want_y);
+        let prepared = plan.prepare(kernel.clone()).unwrap();
+        let mut again = vec![f32::NAN; dy.len()];
+        plan.forward_prepared(&x, &prepared, Some(&bias), Activation::Linear, &mut again)
+            .unwrap();
+        assert_same_bits(&what("y by a prepared kernel"), &again, &y);
         let mut rectified = vec![f32::NAN; dy.len()];
         plan.forward(&x, &kernel, Some(&bias), Activation::Relu, &mut rectified)
             .unwrap();
@@ -84,6 +98,22 @@ proptest! {
     #[test]
     fn any_shape_matches_float64(shape in conv_shapes(), images in 0..4usize, seed in 0..1000u64) {
         check(shape, images, seed);
+    }
+
+    #[test]
+    fn any_three_by_three_matches_float64(
+        input in (1..15usize, 1..15usize),
+        channels in (prop_oneof![8..72usize, Just(32), Just(64)], prop_oneof![8..72usize, Just(32), Just(64)]),
+        pad in prop::array::uniform4(0..3usize),
+        images in 0..4usize,
+        seed in 0..1000u64,
+    ) {
+        let [top, bottom, left, right] = pad;
+        let padding = Padding2d { top, bottom, left, right };
+        let shape = Conv2dShape { input, padding, ..shape(1, channels, 3, 0) };
+        if Conv2d::new(shape).is_ok() {
+            check(shape, images, seed);
+        }
     }
 
     #[test]
@@ -131,6 +161,7 @@ fn the_networks_shapes_match_float64() {
 fn an_image_gets_the_same_bits_in_any_batch_and_on_any_threads() {
     for shape in [
         shape(14, (5, 70), 3, 1),
+        shape(9, (20, 70), 3, 1),
         Conv2dShape {
             groups: 24,
             ..shape(14, (24, 24), 3, 1)
@@ -216,6 +247,61 @@ fn nan_and_infinity_go_through() {
                     *y == want || (y.is_nan() && want.is_nan()),
                     "pixel {}: {y}",
                     index / 20
+                );
+            }
+        }
+    }
+}
+
+/// Winograd's method would spread what isn't finite over a tile, and overflow where the sums themselves don't.
+#[test]
+fn what_is_not_finite_stays_where_it_belongs() {
+    let shape = shape(11, (40, 70), 3, 1);
+    let plan = Conv2d::new(shape).unwrap();
+    let (images, kernel) = (3, values(plan.kernel_len(), 1));
+    let clean = values(images * plan.input_len(), 2);
+    for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 2e38] {
+        let mut x = clean.clone();
+        let (image, row, column) = (1, 6, 3);
+        x[((image * 11 + row) * 11 + column) * 40 + 7] = value;
+        let mut want = vec![0.0f64; images * plan.output_len()];
+        products(&plan, images, |i, k, o| {
+            want[o] += f64::from(x[i]) * f64::from(kernel[k])
+        });
+        for level in levels() {
+            let plan = plan.clone().with_level(level);
+            let on = |threads| {
+                let mut y = vec![0.0; want.len()];
+                let work = || {
+                    plan.forward(&x, &kernel, None, Activation::Linear, &mut y)
+                        .unwrap()
+                };
+                on_threads(threads, work);
+                y
+            };
+            let y = on(1);
+            assert_same_bits("y on four threads", &on(4), &y);
+            for (index, (got, want)) in y.iter().zip(&want).enumerate() {
+                let near = (f64::from(*got) - want).abs() <= 1e-4 * want.abs().max(1.0);
+                let same = f64::from(*got) == *want || (got.is_nan() && want.is_nan());
+                assert!(
+                    near || same,
+                    "{value} on {level:?}: {got} at {index}, not {want}"
+                );
+            }
+            // The other images don't notice.
+            let alone = |image: usize| {
+                let mut y = vec![0.0; plan.output_len()];
+                let x = &x[image * plan.input_len()..][..plan.input_len()];
+                plan.forward(x, &kernel, None, Activation::Linear, &mut y)
+                    .unwrap();
+                y
+            };
+            for image in 0..images {
+                assert_same_bits(
+                    "an image",
+                    &y[image * plan.output_len()..][..plan.output_len()],
+                    &alone(image),
                 );
             }
         }

@@ -47,6 +47,21 @@ pub fn assert_sums(what: &str, got: &[f32], want: &[Sum]) {
     }
 }
 
+/// Asserts that all of `got` are the sums `want` to 1e-5 of the largest, which is what Winograd's method promises.
+#[track_caller]
+pub fn assert_near(what: &str, got: &[f32], want: &[Sum]) {
+    assert_eq!(got.len(), want.len(), "{what}");
+    let scale = want.iter().map(|sum| sum.value.abs()).fold(0.0, f64::max);
+    for (index, (got, want)) in got.iter().zip(want).enumerate() {
+        let error = (f64::from(*got) - want.value).abs();
+        assert!(
+            error <= 1e-5 * scale,
+            "{what}[{index}]: {got}, not {}, of {scale}",
+            want.value
+        );
+    }
+}
+
 /// Asserts that both have the same bits.
 #[track_caller]
 pub fn assert_same_bits(what: &str, left: &[f32], right: &[f32]) {

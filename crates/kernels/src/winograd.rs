@@ -1,0 +1,385 @@
+//! Convolution with a 3 × 3 kernel by Winograd's minimal filtering: a quarter of the multiplications.
+//!
+//! `F(4 × 4, 3 × 3)` of Lavin and Gray (2016): the output falls into tiles of 4 × 4 pixels; each tile's 6 × 6 inputs and
+//! the kernel are transformed to 36 positions, multiplied position by position, summed over channels, and transformed
+//! back. The sums over channels are 36 matrix products of tiles × input channels × output channels.
+//!
+//! The transforms add and subtract neighbours, so an infinity or NaN would spread over its tile, and large values could
+//! overflow. Where a result isn't finite, its line of tiles is computed anew, directly.
+use crate::correlation::{Correlation, Frame, Margins, Task, tasks};
+use crate::grid::Grid;
+use crate::level::Level;
+use crate::matrix::MatrixMut;
+use crate::product::{Chunk, Factor, Finish, Product, Start, Weights};
+use crate::scratch::with_scratch;
+use crate::winograd_transform::{FromTile, ToTile, Turn};
+
+/// Rows and columns of a tile of output, of its input, and the number of positions.
+pub(crate) const TILE: usize = 4;
+pub(crate) const PATCH: usize = 6;
+pub(crate) const POSITIONS: usize = PATCH * PATCH;
+
+/// Columns of output that are checked, and if need be computed anew, together. Tasks part at multiples of it, so what is
+/// computed anew doesn't depend on them.
+const COLUMNS: usize = 32;
+
+/// Values of scratch per block of tiles that stay in a second-level cache beside the kernel: 512 KiB.
+const CACHE: usize = 1 << 17;
+
+/// The plan of a convolution, made from that of the direct one.
+#[derive(Debug, Clone)]
+pub(crate) struct Winograd {
+    input: Frame,
+    output: Frame,
+    margins: Margins,
+    /// Lines of tiles in an image, and tiles in a line.
+    tiles: (usize, usize),
+    chunks: Vec<Chunk>,
+}
+
+impl Winograd {
+    /// The plan for the same as `direct`, whose kernel and dilation are given, if this is faster.
+    pub fn new(
+        direct: &Correlation,
+        kernel: (usize, usize),
+        dilation: (usize, usize),
+    ) -> Option<Self> {
+        let Correlation {
+            input,
+            output,
+            margins,
+            groups,
+            ..
+        } = *direct;
+        let strides = direct.phases.first().map(|phase| phase.steps);
+        if (kernel, dilation, groups) != ((3, 3), (1, 1), 1)
+            || direct.phases.len() != 1
+            || strides != Some((1, 1))
+        {
+            return None;
+        }
+        let tiles = (output.height.div_ceil(TILE), output.width.div_ceil(TILE));
+        // Multiplications, counting the transforms' additions: some 200 per tile and channel with their loads and stores.
+        let pixels = output.height * output.width;
+        let direct = pixels * 9 * input.channels * output.channels;
+        let products = POSITIONS * input.channels * output.channels;
+        let transforms = 200 * (input.channels + output.channels);
+        if tiles.0 * tiles.1 * (products + transforms) * 5 / 4 >= direct {
+            return None;
+        }
+        let margins = Margins {
+            bottom: tiles.0 * TILE + PATCH - TILE - input.height - margins.top,
+            right: tiles.1 * TILE + PATCH - TILE - input.width - margins.left,
+            ..margins
+        };
+        let chunks = Chunk::cut(&Vec::from_iter(0..input.channels), 0);
+        Some(Self {
+            input,
+            output,
+            margins,
+            tiles,
+            chunks,
+        })
+    }
+
+    /// Values in the transformed kernel.
+    pub fn turned_len(&self) -> usize {
+        POSITIONS * self.input.channels * self.output.channels
+    }
+
+    /// The kernel, `[3, 3, input channels, output channels]`, transformed: `[36, input channels, output channels]`.
+    pub fn turn(&self, level: Level, kernel: &[f32]) -> Vec<f32> {
+        let mut turned = vec![0.0; self.turned_len()];
+        level.run(Turn {
+            kernel,
+            turned: &mut turned,
+        });
+        turned
+    }
+
+    /// Fills `out` from the images in `x`, the transformed kernel and, for what has to be computed directly, the kernel.
+    pub fn run(
+        &self,
+        level: Level,
+        x: &[f32],
+        turned: &[f32],
+        out: &mut [f32],
+        finish: Finish,
+        again: &Again,
+    ) {
+        let images = out.len() / self.output.len();
+        let lines = images * self.tiles.0;
+        let work = lines * self.tiles.1 * POSITIONS * self.input.channels * self.output.channels;
+        let task = Task {
+            lines: (0, lines),
+            column: 0,
+            out: MatrixMut::new(out, self.output.channels),
+        };
+        let call = Call {
+            plan: self,
+            level,
+            x,
+            turned,
+            finish,
+            again,
+        };
+        call.split(task, tasks(work));
+    }
+
+    /// The first row of output of a line of tiles, counted over the whole batch.
+    fn row(&self, line: usize) -> usize {
+        line / self.tiles.0 * self.output.height + line % self.tiles.0 * TILE
+    }
+}
+
+/// The direct computation, with its kernel.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Again<'a> {
+    pub direct: &'a Correlation,
+    pub kernel: &'a [f32],
+}
+
+/// What all tasks of one call share. Their lines are lines of tiles.
+#[derive(Clone, Copy)]
+struct Call<'a> {
+    plan: &'a Winograd,
+    level: Level,
+    x: &'a [f32],
+    turned: &'a [f32],
+    finish: Finish<'a>,
+    again: &'a Again<'a>,
+}
+
+impl Call<'_> {
+    fn split(&self, task: Task, pieces: usize) {
+        let Task {
+            lines: (from, to),
+            column,
+            out,
+        } = task;
+        let lines = to - from;
+        let half = (out.columns() / 2).next_multiple_of(COLUMNS);
+        let (first, second) = if pieces >= 2 && lines >= 2 && lines * self.plan.tiles.1 >= 8 {
+            let middle = from + lines / 2;
+            let at = (self.plan.row(middle) - self.plan.row(from)) * self.plan.output.width;
+            let (first, second) = out.split_rows(at);
+            (
+                Task {
+                    lines: (from, middle),
+                    column,
+                    out: first,
+                },
+                Task {
+                    lines: (middle, to),
+                    column,
+                    out: second,
+                },
+            )
+        } else if pieces >= 2 && half < out.columns() {
+            let (first, second) = out.split_columns(half);
+            (
+                Task {
+                    lines: (from, to),
+                    column,
+                    out: first,
+                },
+                Task {
+                    lines: (from, to),
+                    column: column + half,
+                    out: second,
+                },
+            )
+        } else {
+            return self.compute(Task {
+                lines: (from, to),
+                column,
+                out,
+            });
+        };
+        rayon::join(
+            || self.split(first, pieces / 2),
+            || self.split(second, pieces - pieces / 2),
+        );
+    }
+
+    fn compute(&self, mut task: Task) {
+        let Self { plan, .. } = *self;
+        let (inputs, columns) = (plan.input.channels, task.out.columns());
+        let total = (task.lines.1 - task.lines.0) * plan.tiles.1;
+        let fits = CACHE / (POSITIONS * (inputs + columns)) / 8 * 8;
+        let most = fits.clamp(16, 64).min(total.max(1));
+        let block = Block {
+            most,
+            inputs,
+            columns,
+        };
+        let mut spoiled = Vec::new();
+        with_scratch(plan.margins.room(plan.input) + block.room(), |room| {
+            let (room, values) = room.split_at_mut(plan.margins.room(plan.input));
+            for first in (0..total).step_by(most) {
+                self.block(
+                    &block,
+                    &mut task,
+                    (first, total.min(first + most)),
+                    room,
+                    values,
+                    &mut spoiled,
+                );
+            }
+        });
+        spoiled.sort_unstable();
+        spoiled.dedup();
+        for (line, column) in spoiled {
+            self.compute_again(&mut task, line, column);
+        }
+    }
+
+    /// Computes the tiles `from..to` of a task and notes what isn't finite.
+    fn block(
+        &self,
+        block: &Block,
+        task: &mut Task,
+        (from, to): (usize, usize),
+        room: &mut [f32],
+        values: &mut [f32],
+        spoiled: &mut Vec<(usize, usize)>,
+    ) {
+        let Self {
+            plan,
+            level,
+            x,
+            turned,
+            finish,
+            ..
+        } = *self;
+        let (input, output) = (plan.input, plan.output);
+        let (patches, sums) = values.split_at_mut(POSITIONS * block.patch_stride());
+        let place = |tile: usize| (task.lines.0 + tile / plan.tiles.1, tile % plan.tiles.1);
+        let padded_row = plan.margins.around(input).width * input.channels;
+
+        let mut tile = from;
+        while tile < to {
+            // All tiles of one line at a time, over rows that are padded once.
+            let (line, column) = place(tile);
+            let here = (plan.tiles.1 - column).min(to - tile);
+            let top = line % plan.tiles.0 * TILE;
+            let pixels = &x[line / plan.tiles.0 * input.len()..][..input.len()];
+            let pixels = plan.margins.pad(pixels, input, (top, top + PATCH), room);
+            level.run(ToTile {
+                pixels: &pixels[top * padded_row + column * TILE * input.channels..],
+                row: padded_row,
+                channels: input.channels,
+                tiles: here,
+                patches: &mut patches[(tile - from) * input.channels..],
+                stride: block.patch_stride(),
+            });
+            tile += here;
+        }
+
+        let grid = Grid {
+            width: usize::MAX,
+            input: 0,
+            input_row: 0,
+            input_column: input.channels,
+            output: 0,
+            skipped: 0,
+            output_row: 0,
+            output_column: 1,
+        };
+        for position in 0..POSITIONS {
+            let kernel = input.channels * output.channels;
+            let product = Product {
+                factor: Factor::Broadcast,
+                x: &patches[position * block.patch_stride()..][..(to - from) * input.channels],
+                grid,
+                rows: (0, to - from),
+                chunks: &plan.chunks,
+                weights: Weights {
+                    values: &turned[position * kernel..][..kernel],
+                    stride: output.channels,
+                    column: task.column,
+                },
+                start: Start::Replace,
+                finish: Finish::NONE,
+            };
+            let sums = &mut sums[position * block.sum_stride()..][..(to - from) * block.columns];
+            product.run(level, &mut MatrixMut::new(sums, block.columns));
+        }
+
+        let base = plan.row(task.lines.0) * output.width;
+        for tile in from..to {
+            let (line, column) = place(tile);
+            let top = line % plan.tiles.0 * TILE;
+            let left = column * TILE;
+            let first = plan.row(line) * output.width + left - base;
+            for from_column in (0..block.columns).step_by(COLUMNS) {
+                let columns = COLUMNS.min(block.columns - from_column);
+                let finite = level.run(FromTile {
+                    sums: &sums[(tile - from) * block.columns + from_column..],
+                    stride: block.sum_stride(),
+                    out: &mut task.out.columns_mut(from_column, columns),
+                    first,
+                    row: output.width,
+                    size: (TILE.min(output.height - top), TILE.min(output.width - left)),
+                    finish: Finish {
+                        bias: finish
+                            .bias
+                            .map(|bias| &bias[task.column + from_column..][..columns]),
+                        ..finish
+                    },
+                });
+                if !finite {
+                    spoiled.push((line, from_column));
+                }
+            }
+        }
+    }
+
+    /// Computes a line of tiles directly, `COLUMNS` columns from `column` of the task on.
+    fn compute_again(&self, task: &mut Task, line: usize, column: usize) {
+        let (plan, direct) = (self.plan, self.again.direct);
+        let row = plan.row(line);
+        let rows = TILE.min(plan.output.height - line % plan.tiles.0 * TILE);
+        let columns = COLUMNS.min(task.out.columns() - column);
+        let first = (row - plan.row(task.lines.0)) * plan.output.width;
+        let out = task.out.columns_mut(column, columns).split_rows(first).1;
+        let out = out.split_rows(rows * plan.output.width).0;
+        let part = Task {
+            lines: (row, row + rows),
+            column: task.column + column,
+            out,
+        };
+        with_scratch(direct.margins.room(direct.input), |room| {
+            direct.compute(
+                self.level,
+                self.x,
+                self.again.kernel,
+                part,
+                self.finish,
+                room,
+            );
+        });
+    }
+}
+
+/// Where a block of tiles keeps its values: position by position, tile by tile, channel by channel.
+struct Block {
+    most: usize,
+    inputs: usize,
+    columns: usize,
+}
+
+impl Block {
+    /// From one position to the next. The odd vector keeps positions out of each other's way in the cache.
+    fn patch_stride(&self) -> usize {
+        self.most * self.inputs + 16
+    }
+
+    fn sum_stride(&self) -> usize {
+        self.most * self.columns + 16
+    }
+
+    fn room(&self) -> usize {
+        POSITIONS * (self.patch_stride() + self.sum_stride())
+    }
+}
