@@ -23,8 +23,8 @@ pub(crate) const POSITIONS: usize = PATCH * PATCH;
 /// computed anew doesn't depend on them.
 const COLUMNS: usize = 32;
 
-/// Values of scratch per block of tiles that stay in a second-level cache beside the kernel: 512 KiB.
-const CACHE: usize = 1 << 17;
+/// Values of scratch per block of tiles, which should stay in a second-level cache beside the kernel: 256 KiB.
+const CACHE: usize = 1 << 16;
 
 /// The plan of a convolution, made from that of the direct one.
 #[derive(Debug, Clone)]
@@ -59,12 +59,13 @@ impl Winograd {
             return None;
         }
         let tiles = (output.height.div_ceil(TILE), output.width.div_ceil(TILE));
-        // Multiplications, counting the transforms' additions: some 200 per tile and channel with their loads and stores.
-        let pixels = output.height * output.width;
-        let direct = pixels * 9 * input.channels * output.channels;
-        let products = POSITIONS * input.channels * output.channels;
-        let transforms = 200 * (input.channels + output.channels);
-        if tiles.0 * tiles.1 * (products + transforms) * 5 / 4 >= direct {
+        // In vectors of 16: a transform takes as long as some 400 multiplications with their loads, and the products of
+        // few channels a little more than their number.
+        let (inputs, outputs) = (input.channels.div_ceil(16), output.channels.div_ceil(16));
+        let products = POSITIONS * input.channels * outputs * 9 / 8;
+        let transforms = 400 * (inputs + outputs);
+        let direct = output.height * output.width * 9 * input.channels * outputs;
+        if tiles.0 * tiles.1 * (products + transforms) >= direct {
             return None;
         }
         let margins = Margins {
@@ -207,7 +208,7 @@ impl Call<'_> {
         let (inputs, columns) = (plan.input.channels, task.out.columns());
         let total = (task.lines.1 - task.lines.0) * plan.tiles.1;
         let fits = CACHE / (POSITIONS * (inputs + columns)) / 8 * 8;
-        let most = fits.clamp(16, 64).min(total.max(1));
+        let most = fits.clamp(8, 64).min(total.max(1));
         let block = Block {
             most,
             inputs,

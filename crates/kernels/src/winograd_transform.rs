@@ -1,4 +1,6 @@
 //! The transforms of `F(4 × 4, 3 × 3)`, of vectors of channels.
+// Loops over the registers of a tile read as the arithmetic they stand for.
+#![allow(clippy::needless_range_loop)]
 use pulp::{Simd, WithSimd};
 
 use crate::level::{clamp, load, store};
@@ -88,29 +90,82 @@ impl WithSimd for ToTile<'_> {
             patches,
             stride,
         } = self;
-        let zero = simd.splat_f32s(0.0);
+        let lanes = S::F32_LANES;
+        let rest = channels % lanes;
         for tile in 0..tiles {
-            for from in (0..channels).step_by(S::F32_LANES) {
-                let wide = S::F32_LANES.min(channels - from);
-                let corner = tile * TILE * channels + from;
-                let mut lines = [[zero; PATCH]; PATCH];
-                for x in 0..PATCH {
-                    let mut column = [zero; PATCH];
-                    for (y, value) in column.iter_mut().enumerate() {
-                        *value = load(simd, &pixels[corner + y * row + x * channels..][..wide]);
-                    }
-                    let column = to_positions(simd, column);
-                    for y in 0..PATCH {
-                        lines[y][x] = column[y];
-                    }
+            let (pixels, patches) = (
+                &pixels[tile * TILE * channels..],
+                &mut patches[tile * channels..],
+            );
+            for from in (0..channels - rest).step_by(lanes) {
+                patch_to_positions(
+                    simd,
+                    &pixels[from..],
+                    (row, channels),
+                    &mut patches[from..],
+                    stride,
+                );
+            }
+            if rest > 0 {
+                let from = channels - rest;
+                let (mut input, mut output) =
+                    ([0.0; POSITIONS * WIDEST], [0.0; POSITIONS * WIDEST]);
+                for (position, input) in input.chunks_exact_mut(lanes).take(POSITIONS).enumerate() {
+                    let at = position / PATCH * row + position % PATCH * channels + from;
+                    input[..rest].copy_from_slice(&pixels[at..at + rest]);
                 }
-                for (y, line) in lines.into_iter().enumerate() {
-                    for (x, value) in to_positions(simd, line).into_iter().enumerate() {
-                        let at = (y * PATCH + x) * stride + tile * channels + from;
-                        store(simd, &mut patches[at..][..wide], value);
-                    }
+                patch_to_positions(simd, &input, (PATCH * lanes, lanes), &mut output, lanes);
+                for (position, output) in output.chunks_exact(lanes).take(POSITIONS).enumerate() {
+                    patches[position * stride + from..][..rest].copy_from_slice(&output[..rest]);
                 }
             }
+        }
+    }
+}
+
+/// The lanes of the widest vectors.
+const WIDEST: usize = 16;
+
+/// Transforms a vector of channels of 6 × 6 pixels, from one row and pixel to the next `down` and `across`.
+#[inline(always)]
+fn patch_to_positions<S: Simd>(
+    simd: S,
+    pixels: &[f32],
+    (down, across): (usize, usize),
+    positions: &mut [f32],
+    stride: usize,
+) {
+    let zero = simd.splat_f32s(0.0);
+    let (pixel, position) = (pixels.as_ptr(), positions.as_mut_ptr());
+    assert!((PATCH - 1) * (down + across) + S::F32_LANES <= pixels.len());
+    assert!((POSITIONS - 1) * stride + S::F32_LANES <= positions.len());
+    let mut lines = [[zero; PATCH]; PATCH];
+    for x in 0..PATCH {
+        let mut column = [zero; PATCH];
+        for y in 0..PATCH {
+            // SAFETY: the first assertion is for the last of these.
+            column[y] = unsafe {
+                pixel
+                    .add(y * down + x * across)
+                    .cast::<S::f32s>()
+                    .read_unaligned()
+            };
+        }
+        column = to_positions(simd, column);
+        for y in 0..PATCH {
+            lines[y][x] = column[y];
+        }
+    }
+    for y in 0..PATCH {
+        let line = to_positions(simd, lines[y]);
+        for x in 0..PATCH {
+            // SAFETY: the second assertion is for the last of these.
+            unsafe {
+                position
+                    .add((y * PATCH + x) * stride)
+                    .cast::<S::f32s>()
+                    .write_unaligned(line[x])
+            };
         }
     }
 }
@@ -144,46 +199,105 @@ impl WithSimd for FromTile<'_, '_> {
             size,
             finish,
         } = self;
-        let channels = out.columns();
+        let (lanes, channels) = (S::F32_LANES, out.columns());
+        let rest = channels % lanes;
         let zero = simd.splat_f32s(0.0);
         // Zero times a number that isn't finite is NaN, and stays so.
         let mut check = zero;
-        for from in (0..channels).step_by(S::F32_LANES) {
-            let wide = S::F32_LANES.min(channels - from);
-            let mut lines = [[zero; PATCH]; TILE];
-            for x in 0..PATCH {
-                let mut column = [zero; PATCH];
-                for (y, value) in column.iter_mut().enumerate() {
-                    *value = load(simd, &sums[(y * PATCH + x) * stride + from..][..wide]);
-                }
-                let column = from_positions(simd, column);
-                for y in 0..TILE {
-                    lines[y][x] = column[y];
-                }
-            }
+        for from in (0..channels - rest).step_by(lanes) {
             let bias = finish
                 .bias
-                .map_or(zero, |bias| load(simd, &bias[from..][..wide]));
-            for (y, line) in lines.into_iter().enumerate().take(size.0) {
-                for (x, value) in from_positions(simd, line)
-                    .into_iter()
-                    .enumerate()
-                    .take(size.1)
-                {
-                    check = simd.mul_add_e_f32s(value, zero, check);
-                    let mut value = simd.add_f32s(value, bias);
-                    if let Some((low, high)) = finish.bounds {
-                        value = clamp(simd, value, simd.splat_f32s(low), simd.splat_f32s(high));
+                .map_or(zero, |bias| load(simd, &bias[from..][..lanes]));
+            let mut tile = tile_from_positions(simd, &sums[from..], stride);
+            finish_tile(simd, &mut tile, &mut check, bias, finish.bounds);
+            for y in 0..TILE {
+                for x in 0..TILE {
+                    if y < size.0 && x < size.1 {
+                        store(
+                            simd,
+                            &mut out.row(first + y * row + x)[from..][..lanes],
+                            tile[y][x],
+                        );
                     }
-                    store(
-                        simd,
-                        &mut out.row(first + y * row + x)[from..][..wide],
-                        value,
-                    );
+                }
+            }
+        }
+        if rest > 0 {
+            let from = channels - rest;
+            let mut input = [0.0; POSITIONS * WIDEST];
+            for (position, input) in input.chunks_exact_mut(lanes).take(POSITIONS).enumerate() {
+                input[..rest].copy_from_slice(&sums[position * stride + from..][..rest]);
+            }
+            let bias = finish.bias.map_or(zero, |bias| load(simd, &bias[from..]));
+            let mut tile = tile_from_positions(simd, &input, lanes);
+            finish_tile(simd, &mut tile, &mut check, bias, finish.bounds);
+            for (y, line) in tile.into_iter().enumerate().take(size.0) {
+                for (x, value) in line.into_iter().enumerate().take(size.1) {
+                    store(simd, &mut out.row(first + y * row + x)[from..], value);
                 }
             }
         }
         simd.reduce_sum_f32s(check) == 0.0
+    }
+}
+
+/// Transforms a vector of channels of all positions to 4 × 4 pixels.
+#[inline(always)]
+fn tile_from_positions<S: Simd>(
+    simd: S,
+    positions: &[f32],
+    stride: usize,
+) -> [[S::f32s; TILE]; TILE] {
+    let zero = simd.splat_f32s(0.0);
+    assert!((POSITIONS - 1) * stride + S::F32_LANES <= positions.len());
+    let mut lines = [[zero; PATCH]; TILE];
+    for x in 0..PATCH {
+        let mut column = [zero; PATCH];
+        for y in 0..PATCH {
+            let at = (y * PATCH + x) * stride;
+            // SAFETY: the assertion is for the last of these.
+            column[y] = unsafe {
+                positions
+                    .as_ptr()
+                    .add(at)
+                    .cast::<S::f32s>()
+                    .read_unaligned()
+            };
+        }
+        let column = from_positions(simd, column);
+        for y in 0..TILE {
+            lines[y][x] = column[y];
+        }
+    }
+    let mut tile = [[zero; TILE]; TILE];
+    for y in 0..TILE {
+        tile[y] = from_positions(simd, lines[y]);
+    }
+    tile
+}
+
+/// Checks a tile, and does to it what is done to a finished sum.
+#[inline(always)]
+fn finish_tile<S: Simd>(
+    simd: S,
+    tile: &mut [[S::f32s; TILE]; TILE],
+    check: &mut S::f32s,
+    bias: S::f32s,
+    bounds: Option<(f32, f32)>,
+) {
+    for y in 0..TILE {
+        for x in 0..TILE {
+            *check = simd.mul_add_e_f32s(tile[y][x], simd.splat_f32s(0.0), *check);
+            tile[y][x] = simd.add_f32s(tile[y][x], bias);
+        }
+    }
+    if let Some((low, high)) = bounds {
+        let (low, high) = (simd.splat_f32s(low), simd.splat_f32s(high));
+        for y in 0..TILE {
+            for x in 0..TILE {
+                tile[y][x] = clamp(simd, tile[y][x], low, high);
+            }
+        }
     }
 }
 
