@@ -358,7 +358,13 @@ impl Conv2d {
         dkernel: &mut [f32],
     ) -> Result<(), ShapeError> {
         self.check(x.len(), dkernel.len(), dy.len())?;
-        KernelGrad::new(&self.shape, &self.forward).run(self.level, x, dy, dkernel);
+        let done = self
+            .winograd
+            .as_ref()
+            .is_some_and(|winograd| winograd.grad_kernel(self.level, x, dy, dkernel));
+        if !done {
+            KernelGrad::new(&self.shape, &self.forward).run(self.level, x, dy, dkernel);
+        }
         Ok(())
     }
 

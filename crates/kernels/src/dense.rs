@@ -80,7 +80,7 @@ impl Dense {
                 let product = Product {
                     factor: Factor::Broadcast,
                     x,
-                    grid: starts(row, self.inputs),
+                    grid: Grid::line(row * self.inputs, self.inputs),
                     rows: (0, part.rows()),
                     chunks: &self.forward,
                     weights: Weights {
@@ -121,7 +121,7 @@ impl Dense {
                         let product = Product {
                             factor: Factor::Broadcast,
                             x: dy,
-                            grid: starts(row, self.outputs),
+                            grid: Grid::line(row * self.outputs, self.outputs),
                             rows: (0, part.rows()),
                             chunks: &self.back,
                             weights: Weights {
@@ -165,7 +165,7 @@ impl Dense {
                 let product = Product {
                     factor: Factor::Broadcast,
                     x,
-                    grid: starts(row, 1),
+                    grid: Grid::line(row, 1),
                     rows: (0, part.rows()),
                     chunks: &chunks,
                     weights: Weights {
@@ -218,18 +218,4 @@ where
         || split(first, (row, column), pieces / 2, work),
         || split(second, next, pieces - pieces / 2, work),
     );
-}
-
-/// Rows of a product that begin at equal steps, from row `first` on.
-fn starts(first: usize, step: usize) -> Grid {
-    Grid {
-        width: usize::MAX,
-        input: first * step,
-        input_row: 0,
-        input_column: step,
-        output: 0,
-        skipped: 0,
-        output_row: 0,
-        output_column: 1,
-    }
 }

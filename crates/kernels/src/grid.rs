@@ -21,6 +21,22 @@ pub(crate) struct Grid {
     pub output_column: usize,
 }
 
+impl Grid {
+    /// Rows that begin at equal steps, from `input` on, and follow each other in the output.
+    pub fn line(input: usize, step: usize) -> Self {
+        Self {
+            width: usize::MAX,
+            input,
+            input_row: 0,
+            input_column: step,
+            output: 0,
+            skipped: 0,
+            output_row: 0,
+            output_column: 1,
+        }
+    }
+}
+
 /// Walks a grid without a division per row.
 pub(crate) struct Cursor<'a> {
     grid: &'a Grid,

@@ -37,6 +37,7 @@ mod tile;
 mod transpose;
 mod window;
 mod winograd;
+mod winograd_grad;
 mod winograd_transform;
 
 pub use activation::Activation;

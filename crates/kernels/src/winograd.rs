@@ -29,11 +29,11 @@ const CACHE: usize = 1 << 16;
 /// The plan of a convolution, made from that of the direct one.
 #[derive(Debug, Clone)]
 pub(crate) struct Winograd {
-    input: Frame,
-    output: Frame,
-    margins: Margins,
+    pub input: Frame,
+    pub output: Frame,
+    pub margins: Margins,
     /// Lines of tiles in an image, and tiles in a line.
-    tiles: (usize, usize),
+    pub tiles: (usize, usize),
     chunks: Vec<Chunk>,
 }
 
@@ -277,22 +277,12 @@ impl Call<'_> {
             tile += here;
         }
 
-        let grid = Grid {
-            width: usize::MAX,
-            input: 0,
-            input_row: 0,
-            input_column: input.channels,
-            output: 0,
-            skipped: 0,
-            output_row: 0,
-            output_column: 1,
-        };
         for position in 0..POSITIONS {
             let kernel = input.channels * output.channels;
             let product = Product {
                 factor: Factor::Broadcast,
                 x: &patches[position * block.patch_stride()..][..(to - from) * input.channels],
-                grid,
+                grid: Grid::line(0, input.channels),
                 rows: (0, to - from),
                 chunks: &plan.chunks,
                 weights: Weights {

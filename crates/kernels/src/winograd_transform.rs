@@ -14,6 +14,9 @@ const A: f32 = 0.625;
 const B: f32 = 1.5;
 const AA: f32 = A * A;
 const BB: f32 = B * B;
+/// `1 / Π (point - other point)` at ±`A` and at ±`B`.
+const SHARE: f32 = 1.0 / (2.0 * AA * (AA - BB));
+const SHARE_B: f32 = 1.0 / (2.0 * BB * (BB - AA));
 
 /// Six inputs in a line to six positions: the coefficients of `x (x² - A²) (x² - B²)` over `x - point`.
 #[inline(always)]
@@ -52,13 +55,12 @@ fn kernel_to_positions<S: Simd>(simd: S, g: [S::f32s; 3]) -> [S::f32s; PATCH] {
     let fma = |factor: f32, a, b| simd.mul_add_e_f32s(simd.splat_f32s(factor), a, b);
     let times = |factor: f32, a| simd.mul_f32s(simd.splat_f32s(factor), a);
     let (even, even_b) = (fma(AA, g[2], g[0]), fma(BB, g[2], g[0]));
-    let (share, share_b) = (1.0 / (2.0 * AA * (AA - BB)), 1.0 / (2.0 * BB * (BB - AA)));
     [
         times(1.0 / (AA * BB), g[0]),
-        times(share, fma(A, g[1], even)),
-        times(share, fma(-A, g[1], even)),
-        times(share_b, fma(B, g[1], even_b)),
-        times(share_b, fma(-B, g[1], even_b)),
+        times(SHARE, fma(A, g[1], even)),
+        times(SHARE, fma(-A, g[1], even)),
+        times(SHARE_B, fma(B, g[1], even_b)),
+        times(SHARE_B, fma(-B, g[1], even_b)),
         g[2],
     ]
 }
@@ -298,6 +300,180 @@ fn finish_tile<S: Simd>(
                 tile[y][x] = clamp(simd, tile[y][x], low, high);
             }
         }
+    }
+}
+
+/// Four gradients in a line to six positions: the transpose of [`from_positions`].
+#[inline(always)]
+fn grad_to_positions<S: Simd>(simd: S, y: [S::f32s; TILE]) -> [S::f32s; PATCH] {
+    let fma = |factor: f32, a, b| simd.mul_add_e_f32s(simd.splat_f32s(factor), a, b);
+    let (even, even_b) = (fma(AA, y[2], y[0]), fma(BB, y[2], y[0]));
+    let (odd, odd_b) = (fma(AA, y[3], y[1]), fma(BB, y[3], y[1]));
+    [
+        y[0],
+        fma(A, odd, even),
+        fma(-A, odd, even),
+        fma(B, odd_b, even_b),
+        fma(-B, odd_b, even_b),
+        y[3],
+    ]
+}
+
+/// Six positions to three weights in a line: the transpose of [`kernel_to_positions`].
+#[inline(always)]
+fn kernel_from_positions<S: Simd>(simd: S, m: [S::f32s; PATCH]) -> [S::f32s; 3] {
+    let fma = |factor: f32, a, b| simd.mul_add_e_f32s(simd.splat_f32s(factor), a, b);
+    let times = |factor: f32, a| simd.mul_f32s(simd.splat_f32s(factor), a);
+    let (sum, difference) = (simd.add_f32s(m[1], m[2]), simd.sub_f32s(m[1], m[2]));
+    let (sum_b, difference_b) = (simd.add_f32s(m[3], m[4]), simd.sub_f32s(m[3], m[4]));
+    [
+        fma(
+            1.0 / (AA * BB),
+            m[0],
+            fma(SHARE, sum, times(SHARE_B, sum_b)),
+        ),
+        fma(SHARE * A, difference, times(SHARE_B * B, difference_b)),
+        fma(SHARE * AA, sum, fma(SHARE_B * BB, sum_b, m[5])),
+    ]
+}
+
+/// Transforms the gradients of one tile of output.
+pub(crate) struct GradToTile<'a> {
+    /// From the tile's first pixel on.
+    pub pixels: &'a [f32],
+    /// From one row of pixels to the next.
+    pub row: usize,
+    pub channels: usize,
+    /// Rows and columns of the tile that are in the image; the others have no gradient.
+    pub size: (usize, usize),
+    /// From the tile's first position on.
+    pub positions: &'a mut [f32],
+    /// From one position to the next.
+    pub stride: usize,
+}
+
+impl WithSimd for GradToTile<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self {
+            pixels,
+            row,
+            channels,
+            size,
+            positions,
+            stride,
+        } = self;
+        let lanes = S::F32_LANES;
+        let rest = channels % lanes;
+        let zero = simd.splat_f32s(0.0);
+        for from in (0..channels - rest).step_by(lanes) {
+            let mut tile = [[zero; TILE]; TILE];
+            for y in 0..TILE {
+                for x in 0..TILE {
+                    if y < size.0 && x < size.1 {
+                        tile[y][x] = load(simd, &pixels[y * row + x * channels + from..][..lanes]);
+                    }
+                }
+            }
+            tile_to_positions(simd, tile, &mut positions[from..], stride);
+        }
+        if rest > 0 {
+            let from = channels - rest;
+            let mut tile = [[zero; TILE]; TILE];
+            for (y, line) in tile.iter_mut().enumerate().take(size.0) {
+                for (x, value) in line.iter_mut().enumerate().take(size.1) {
+                    *value = load(simd, &pixels[y * row + x * channels + from..][..rest]);
+                }
+            }
+            let mut output = [0.0; POSITIONS * WIDEST];
+            tile_to_positions(simd, tile, &mut output, lanes);
+            for (position, output) in output.chunks_exact(lanes).take(POSITIONS).enumerate() {
+                positions[position * stride + from..][..rest].copy_from_slice(&output[..rest]);
+            }
+        }
+    }
+}
+
+/// Transforms a vector of channels of 4 × 4 gradients to all positions.
+#[inline(always)]
+fn tile_to_positions<S: Simd>(
+    simd: S,
+    tile: [[S::f32s; TILE]; TILE],
+    positions: &mut [f32],
+    stride: usize,
+) {
+    let zero = simd.splat_f32s(0.0);
+    assert!((POSITIONS - 1) * stride + S::F32_LANES <= positions.len());
+    let mut lines = [[zero; TILE]; PATCH];
+    for x in 0..TILE {
+        let mut column = [zero; TILE];
+        for y in 0..TILE {
+            column[y] = tile[y][x];
+        }
+        let column = grad_to_positions(simd, column);
+        for y in 0..PATCH {
+            lines[y][x] = column[y];
+        }
+    }
+    for y in 0..PATCH {
+        let line = grad_to_positions(simd, lines[y]);
+        for x in 0..PATCH {
+            let at = (y * PATCH + x) * stride;
+            // SAFETY: the assertion is for the last of these.
+            unsafe {
+                positions
+                    .as_mut_ptr()
+                    .add(at)
+                    .cast::<S::f32s>()
+                    .write_unaligned(line[x])
+            };
+        }
+    }
+}
+
+/// Transforms the gradient of a transformed kernel, `[36, n]` to `[3, 3, n]`; answers whether it is finite.
+pub(crate) struct TurnBack<'a> {
+    pub turned: &'a [f32],
+    pub kernel: &'a mut [f32],
+}
+
+impl WithSimd for TurnBack<'_> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> bool {
+        let Self { turned, kernel } = self;
+        let len = kernel.len() / 9;
+        let zero = simd.splat_f32s(0.0);
+        let mut check = zero;
+        for from in (0..len).step_by(S::F32_LANES) {
+            let wide = S::F32_LANES.min(len - from);
+            let mut lines = [[zero; PATCH]; 3];
+            for x in 0..PATCH {
+                let mut column = [zero; PATCH];
+                for y in 0..PATCH {
+                    column[y] = load(simd, &turned[(y * PATCH + x) * len + from..][..wide]);
+                }
+                let column = kernel_from_positions(simd, column);
+                for y in 0..3 {
+                    lines[y][x] = column[y];
+                }
+            }
+            for y in 0..3 {
+                let line = kernel_from_positions(simd, lines[y]);
+                for x in 0..3 {
+                    check = simd.mul_add_e_f32s(line[x], zero, check);
+                    store(
+                        simd,
+                        &mut kernel[(y * 3 + x) * len + from..][..wide],
+                        line[x],
+                    );
+                }
+            }
+        }
+        simd.reduce_sum_f32s(check) == 0.0
     }
 }
 

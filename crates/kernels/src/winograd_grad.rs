@@ -1,0 +1,136 @@
+//! The gradient of a 3 × 3 kernel by Winograd's method: the forward computation, differentiated step by step.
+//!
+//! The transforms are linear, so their gradients are their transposes: the output's gradient goes to 36 positions, its
+//! products with the transformed inputs are summed over tiles, and the 36 sums go back to 3 × 3 weights.
+use rayon::prelude::*;
+
+use crate::grid::Grid;
+use crate::level::Level;
+use crate::matrix::MatrixMut;
+use crate::product::{Chunk, Factor, Finish, Product, Start, Weights};
+use crate::scratch::with_scratch;
+use crate::winograd::{PATCH, POSITIONS, TILE, Winograd};
+use crate::winograd_transform::{GradToTile, ToTile, TurnBack};
+
+/// Tiles whose values lie together, and are summed in one go.
+const CHUNK: usize = 32;
+
+/// Values of transformed inputs and gradients that are held at a time: 8 MiB.
+const HELD: usize = 1 << 21;
+
+impl Winograd {
+    /// Fills `dkernel` from the images in `x` and the gradients of their outputs; answers whether all of it is finite. If
+    /// it isn't, that may be this method's doing.
+    pub fn grad_kernel(&self, level: Level, x: &[f32], dy: &[f32], dkernel: &mut [f32]) -> bool {
+        let (inputs, outputs) = (self.input.channels, self.output.channels);
+        let tiles = x.len() / self.input.len() * self.tiles.0 * self.tiles.1;
+        let chunk = POSITIONS * CHUNK * (inputs + outputs);
+        let chunks = (HELD / chunk).max(1).min(tiles.div_ceil(CHUNK));
+        with_scratch(chunks * chunk + self.turned_len(), |room| {
+            let (sums, values) = room.split_at_mut(self.turned_len());
+            sums.fill(0.0);
+            for first in (0..tiles).step_by((chunks * CHUNK).max(1)) {
+                let count = (tiles - first).min(chunks * CHUNK);
+                let values = &mut values[..count.div_ceil(CHUNK) * chunk];
+                values
+                    .par_chunks_mut(chunk)
+                    .enumerate()
+                    .for_each(|(index, values)| {
+                        let from = first + index * CHUNK;
+                        self.transform(level, x, dy, (from, tiles.min(from + CHUNK)), values);
+                    });
+                sums.par_chunks_mut(inputs * outputs)
+                    .enumerate()
+                    .for_each(|(position, sums)| {
+                        for (index, values) in values.chunks_exact(chunk).enumerate() {
+                            self.add_products(
+                                level,
+                                position,
+                                values,
+                                CHUNK.min(count - index * CHUNK),
+                                sums,
+                            );
+                        }
+                    });
+            }
+            level.run(TurnBack {
+                turned: sums,
+                kernel: dkernel,
+            })
+        })
+    }
+
+    /// Transforms the inputs and the output gradients of tiles `from..to`.
+    fn transform(
+        &self,
+        level: Level,
+        x: &[f32],
+        dy: &[f32],
+        (from, to): (usize, usize),
+        values: &mut [f32],
+    ) {
+        let (input, output) = (self.input, self.output);
+        let (patches, grads) = values.split_at_mut(POSITIONS * CHUNK * input.channels);
+        let row = self.margins.around(input).width * input.channels;
+        with_scratch(self.margins.room(input), |room| {
+            let mut tile = from;
+            while tile < to {
+                let (line, column) = (tile / self.tiles.1, tile % self.tiles.1);
+                let here = (self.tiles.1 - column).min(to - tile);
+                let (image, top) = (line / self.tiles.0, line % self.tiles.0 * TILE);
+                let pixels = &x[image * input.len()..][..input.len()];
+                let pixels = self.margins.pad(pixels, input, (top, top + PATCH), room);
+                level.run(ToTile {
+                    pixels: &pixels[top * row + column * TILE * input.channels..],
+                    row,
+                    channels: input.channels,
+                    tiles: here,
+                    patches: &mut patches[(tile - from) * input.channels..],
+                    stride: CHUNK * input.channels,
+                });
+                for place in 0..here {
+                    let left = (column + place) * TILE;
+                    let pixel = (image * output.height + top) * output.width + left;
+                    level.run(GradToTile {
+                        pixels: &dy[pixel * output.channels..],
+                        row: output.width * output.channels,
+                        channels: output.channels,
+                        size: (TILE.min(output.height - top), TILE.min(output.width - left)),
+                        positions: &mut grads[(tile + place - from) * output.channels..],
+                        stride: CHUNK * output.channels,
+                    });
+                }
+                tile += here;
+            }
+        });
+    }
+
+    /// Adds the products of a chunk's inputs and gradients at one position, summed over its tiles.
+    fn add_products(
+        &self,
+        level: Level,
+        position: usize,
+        values: &[f32],
+        tiles: usize,
+        sums: &mut [f32],
+    ) {
+        let (inputs, outputs) = (self.input.channels, self.output.channels);
+        let (patches, grads) = values.split_at(POSITIONS * CHUNK * inputs);
+        let chunk = Chunk::new(Vec::from_iter((0..tiles).map(|tile| tile * inputs)), 0);
+        let product = Product {
+            factor: Factor::Broadcast,
+            x: &patches[position * CHUNK * inputs..][..tiles * inputs],
+            grid: Grid::line(0, 1),
+            rows: (0, inputs),
+            chunks: std::slice::from_ref(&chunk),
+            weights: Weights {
+                values: &grads[position * CHUNK * outputs..][..tiles * outputs],
+                stride: outputs,
+                column: 0,
+            },
+            start: Start::Add,
+            finish: Finish::NONE,
+        };
+        product.run(level, &mut MatrixMut::new(sums, outputs));
+    }
+}
