@@ -19,6 +19,16 @@ const OPTIMIZER_SETTINGS: [&str; 10] = [
 /// The settings of a loss that change its value.
 const LOSS_SETTINGS: [&str; 3] = ["from_logits", "label_smoothing", "axis"];
 
+/// Losses' short names, which Keras 3.15 writes into files and can't read from them.
+const SHORT_LOSSES: [(&str, &str); 6] = [
+    ("mse", "mean_squared_error"),
+    ("mae", "mean_absolute_error"),
+    ("mape", "mean_absolute_percentage_error"),
+    ("msle", "mean_squared_logarithmic_error"),
+    ("bce", "binary_crossentropy"),
+    ("kld", "kl_divergence"),
+];
+
 /// Optimizer and loss. The metric is always accuracy: what classifiers are compared by.
 pub(super) struct Compile {
     optimizer: Object,
@@ -51,6 +61,10 @@ impl Compile {
         optimizer.keep(&OPTIMIZER_SETTINGS);
         let mut loss = Object::read(compile.get("loss")?)?;
         loss.keep(&LOSS_SETTINGS);
+        let short = loss.class_name.to_ascii_lowercase();
+        if let Some((_, long)) = SHORT_LOSSES.iter().find(|(name, _)| *name == short) {
+            (*long).clone_into(&mut loss.class_name);
+        }
         Some(Self { optimizer, loss })
     }
 

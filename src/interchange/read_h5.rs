@@ -24,7 +24,7 @@ pub(super) fn import(
         return whole(&root, &attributes, config, length);
     }
     let is_legacy = hdf5::names(&attributes, "layer_names").is_some();
-    if !is_legacy && hdf5::child(&root, "layers")?.is_none() {
+    if !is_legacy && stored_layers(&root)?.is_empty() {
         return Err(InterchangeError::NotKeras);
     }
     let architecture = architecture.ok_or(InterchangeError::NoArchitecture)?;
@@ -118,10 +118,9 @@ pub(super) fn store(
         .iter()
         .filter_map(|slot| paths.get(slot.layer.as_str()).cloned())
         .collect();
-    let group = hdf5::child(root, "layers")?.ok_or(InterchangeError::NotKeras)?;
     let mut file = Vec::new();
-    for name in group.groups()? {
-        let Some(variables) = hdf5::child(&group, &format!("{name}/vars"))? else {
+    for (name, layer) in stored_layers(root)? {
+        let Some(variables) = hdf5::child(&layer, "vars")? else {
             continue;
         };
         let count = variables.datasets()?.len();
@@ -132,6 +131,17 @@ pub(super) fn store(
     }
     let allowance = hdf5::weights_allowance(length);
     assign(architecture, file, Match::Names(names), layouts, allowance)
+}
+
+/// The groups that hold the layers' weights, by the names under which Keras stores the layers.
+fn stored_layers(root: &Group) -> Result<Vec<(String, Group)>, InterchangeError> {
+    // Keras 2.12 to 2.14 said it the longer way.
+    for container in ["layers", "_layer_checkpoint_dependencies"] {
+        if let Some(group) = hdf5::child(root, container)? {
+            return Ok(group.iter_groups()?.collect());
+        }
+    }
+    Ok(Vec::new())
 }
 
 /// Each layer, and the name under which Keras stores it: `conv2d`, `conv2d_1`, `dense`, … after their classes, whatever the

@@ -7,6 +7,7 @@ hand after their sources (keras/engine/topology.py and keras/models.py of Keras 
 what must be read from each: tensors named `<file>:<layer>/<variable>`, in Keras 3's channels-last layouts.
 """
 
+import io
 import json
 import os
 import pathlib
@@ -117,6 +118,21 @@ def by_tf_keras():
         save(FOLDER / file)
         expect(file, values(model))
     (FOLDER / "tf_keras.json").write_text(model.to_json())
+    as_keras_2_14("tf_keras.keras", "keras2_14.keras")
+    expect("keras2_14.keras", values(model))
+
+
+def as_keras_2_14(file, into):
+    """As Keras 2.12 to 2.14 named the group of the layers in an archive; all else is as in tf_keras."""
+    with zipfile.ZipFile(FOLDER / file) as new, zipfile.ZipFile(FOLDER / into, "w") as old:
+        for entry in new.infolist():
+            content = new.read(entry)
+            if entry.filename == "model.weights.h5":
+                weights = io.BytesIO(content)
+                with h5py.File(weights, "r+") as f:
+                    f.move("layers", "_layer_checkpoint_dependencies")
+                content = weights.getvalue()
+            old.writestr(entry.filename, content)
 
 
 def deflate(file, into):

@@ -24,6 +24,7 @@ fn whole_models_of_every_keras_give_their_weights_bit_for_bit() {
         ("deflated.keras", Format::Keras, Some("3.15.1")),
         ("tf_keras.h5", Format::H5, Some("2.21.0")),
         ("tf_keras.keras", Format::Keras, Some("2.21.0")),
+        ("keras2_14.keras", Format::Keras, Some("2.21.0")),
         ("keras2_0.h5", Format::H5, Some("2.0.8")),
         ("keras2_0_variable.h5", Format::H5, Some("2.1.6")),
         ("keras2_0_split.h5", Format::H5, Some("2.3.1")),

@@ -111,6 +111,11 @@ fn each_form_of_compile_settings_is_translated() {
                 assert!(!text.contains(alien), "{text}");
             }
             assert!(text.to_lowercase().contains("sgd"), "{text}");
+            let loss = &compile["loss"];
+            assert!(
+                loss == "mean_squared_error" || loss == "MeanSquaredError",
+                "{loss}"
+            );
         }
     }
     let no_loss = write_h5(
