@@ -9,6 +9,7 @@ also be compiled, so that evaluate() works at once. Exits with 1 at the first di
 """
 
 import argparse
+import logging
 import os
 import pathlib
 import random
@@ -16,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -29,6 +31,10 @@ try:
     import tf_keras
 except ImportError:
     tf_keras = None
+
+# A new model each time makes TensorFlow trace anew, and an optimizer without state is loaded without state: both are meant.
+logging.getLogger("tensorflow").setLevel(logging.ERROR)
+warnings.filterwarnings("ignore", message=".*retracing|.*variable loading for optimizer|.*deprecated")
 
 ACTIVATIONS = ["relu", "tanh", "sigmoid", "elu", "selu", "softplus", "silu", "gelu", "linear", "leaky_relu", "hard_sigmoid"]
 # tf_keras computes hard_sigmoid by another formula, and knows no activation of the name leaky_relu's slope.
