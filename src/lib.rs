@@ -21,10 +21,10 @@
 #![warn(missing_docs)]
 
 pub mod architecture;
-//pub mod cli;
+pub mod cli;
 pub mod dataset;
 pub mod evaluation;
-//pub mod http;
+pub mod http;
 pub mod imaging;
 pub mod interchange;
 pub mod network;

@@ -68,7 +68,8 @@ pub enum Activation {
     Softmax,
     /// The logarithm of `Softmax`.
     LogSoftmax,
-    /// The projection onto the simplex along the last axis (Martins and Astudillo, 2016).
+    /// A projection onto the simplex along the last axis, with Keras' own threshold, which is not
+    /// quite that of Martins and Astudillo (2016).
     Sparsemax,
 }
 

@@ -70,7 +70,7 @@ fn list(repository: &Repository) -> anyhow::Result<()> {
         return Ok(());
     }
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     table.set_header(["MODEL", "VERSION", "SERVING", "ORIGIN", "CREATED", "PARAMETERS", "ACCURACY"]);
     for model in models {
         let listing = repository.describe(&model)?;

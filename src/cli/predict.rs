@@ -1,18 +1,29 @@
 //! `irori predict`: says what image files show, with a model of the folder and no server.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use burn::tensor::Device;
 
+use super::export::write_whole;
 use super::options::{ImageLimits, ModelsFolder, Which};
+use crate::interchange::{read_safetensors, write_safetensors};
+use crate::network::{Network, Parameter};
+use crate::repository::StoredVersion;
 use crate::serving::{Prediction, Servable};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// Image files: PNG, JPEG, WebP, GIF, BMP or TIFF.
-    #[arg(value_name = "IMAGE", required = true)]
+    #[arg(value_name = "IMAGE", required_unless_present = "tensor", conflicts_with = "tensor")]
     images: Vec<PathBuf>,
+    /// Instead of images: a safetensors file with a tensor "x", [N, …] as the network takes it, with
+    /// no preprocessing.
+    #[arg(long, value_name = "FILE", requires = "output")]
+    tensor: Option<PathBuf>,
+    /// Where the network's scores for --tensor go, as a tensor "y", [N, outputs].
+    #[arg(long, value_name = "FILE", requires = "tensor")]
+    output: Option<PathBuf>,
     #[command(flatten)]
     which: Which,
     #[command(flatten)]
@@ -31,6 +42,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     let repository = args.models.open()?;
     let version = args.which.version(&repository)?;
     let stored = repository.load(args.which.model.as_str(), version)?;
+    if let (Some(tensor), Some(output)) = (&args.tensor, &args.output) {
+        return predict_tensor(&stored, tensor, output);
+    }
     let servable = Servable::load(stored, &Device::flex())?;
     let limits = args.limits.limits();
     let mut predictions = Vec::with_capacity(args.images.len());
@@ -57,6 +71,27 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         predictions.iter().for_each(print_line);
     }
     Ok(())
+}
+
+/// Runs the bare network over a tensor.
+fn predict_tensor(stored: &StoredVersion, tensor: &Path, output: &Path) -> anyhow::Result<()> {
+    let name = || tensor.display().to_string();
+    let file = std::fs::read(tensor).with_context(name)?;
+    let tensors = read_safetensors(&file).with_context(name)?;
+    let x = tensors
+        .get("x")
+        .with_context(|| format!("{}: there is no tensor \"x\"", name()))?;
+    let input = stored.architecture.input_shape();
+    let count = match x.shape.split_first() {
+        Some((&count, rest)) if rest == input.dims() => count,
+        _ => bail!("{}: \"x\" has the shape {:?}; expected {input}", name(), x.shape),
+    };
+    let network = Network::new(&stored.architecture, &stored.parameters, &Device::flex())?;
+    let values = network.predict(x.values.clone(), count);
+    let shape = vec![count, network.outputs()];
+    let scores = [("y".to_owned(), Parameter { shape, values })];
+    let file = write_safetensors(&scores.into_iter().collect())?;
+    write_whole(output, &file)
 }
 
 /// `four.png: 4 99.98 %, 9 0.01 %`

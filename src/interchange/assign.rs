@@ -54,6 +54,42 @@ pub(super) fn layers(architecture: &Architecture) -> impl Iterator<Item = (&'sta
     classes.filter(|(class_name, _)| *class_name != "InputLayer")
 }
 
+/// An architecture, and how a file's weights become its parameters.
+pub(super) struct Plan {
+    /// The architecture.
+    pub(super) architecture: Architecture,
+    /// How the file's values are turned.
+    pub(super) layouts: Layouts,
+}
+
+impl Plan {
+    /// An architecture whose weights a file has as they are.
+    pub(super) fn new(architecture: Architecture) -> Self {
+        Self {
+            architecture,
+            layouts: Layouts::default(),
+        }
+    }
+
+    /// Turns parameters that already have the architecture's names.
+    pub(super) fn turn(&self, parameters: Parameters) -> Result<Parameters, ParametersError> {
+        parameters.check(&self.architecture)?;
+        let mut turned = Parameters::new();
+        for slot in slots(&self.architecture) {
+            for variable in &slot.variables {
+                if let Some(parameter) = parameters.get(&variable.name) {
+                    let values = self
+                        .layouts
+                        .convert(&slot, variable, parameter.values.clone());
+                    let shape = variable.shape.clone();
+                    turned.insert(variable.name.clone(), Parameter { shape, values });
+                }
+            }
+        }
+        Ok(turned)
+    }
+}
+
 /// How a file's layers are found.
 pub(super) enum Match {
     /// By the layers' names, or by their order if the names differ and the numbers agree.
@@ -75,16 +111,19 @@ pub(super) struct Layouts {
     pub(super) reorder: HashMap<String, Vec<usize>>,
 }
 
-/// Reads the parameters of `architecture` from a file's layers.
+/// Reads the parameters of a plan's architecture from a file's layers.
 ///
 /// `allowance` is how many bytes of weights the file may unfold to. Nothing is read before every name and shape agrees.
 pub(super) fn assign(
-    architecture: &Architecture,
+    plan: &Plan,
     file: Vec<FileLayer>,
     by: Match,
-    layouts: &Layouts,
     allowance: u64,
 ) -> Result<Parameters, InterchangeError> {
+    let Plan {
+        architecture,
+        layouts,
+    } = plan;
     let slots = slots(architecture);
     let pairs = pair(&slots, file, by)?;
 

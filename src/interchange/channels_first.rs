@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 
 use super::InterchangeError;
-use super::assign::{Layouts, layers};
+use super::assign::{Layouts, Plan, layers};
 use crate::architecture::Architecture;
 
 /// A model whose document has been turned, and whose weights are still in the file's order.
@@ -18,9 +18,7 @@ struct Turned {
 }
 
 /// The architecture of a document, and how the weights that were saved with it are turned.
-pub(super) fn architecture(
-    document: &mut Value,
-) -> Result<(Architecture, Layouts), InterchangeError> {
+pub(super) fn plan(document: &mut Value) -> Result<Plan, InterchangeError> {
     let turned = turn(document)?;
     let architecture = Architecture::from_value(document)?;
     let layouts = Layouts {
@@ -31,7 +29,10 @@ pub(super) fn architecture(
         },
         ..Layouts::default()
     };
-    Ok((architecture, layouts))
+    Ok(Plan {
+        architecture,
+        layouts,
+    })
 }
 
 /// Turns a channels-first Sequential document into a channels-last one; `None` and no change if it is that already.

@@ -18,6 +18,7 @@ mod write_keras;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use self::assign::Plan;
 pub use self::error::InterchangeError;
 pub use self::safetensors::{SafetensorsError, read_safetensors, write_safetensors};
 pub use self::write_h5::write_h5;
@@ -87,8 +88,23 @@ pub fn import(
     bytes: Vec<u8>,
     architecture: Option<Architecture>,
 ) -> Result<Imported, InterchangeError> {
+    read(bytes, architecture.map(Plan::new))
+}
+
+/// Reads a model file beside which came the document of its architecture, as `model.to_json()` gives it.
+///
+/// As [`import`], and a channels-first document is turned into its channels-last twin, and the weights with it.
+///
+/// # Errors
+///
+/// As [`import`]; also where the document is no architecture, even if the file has its own.
+pub fn import_beside(bytes: Vec<u8>, mut document: Value) -> Result<Imported, InterchangeError> {
+    read(bytes, Some(channels_first::plan(&mut document)?))
+}
+
+fn read(bytes: Vec<u8>, given: Option<Plan>) -> Result<Imported, InterchangeError> {
     if hdf5_pure::is_hdf5_bytes(&bytes) {
-        return read_h5::import(bytes, architecture);
+        return read_h5::import(bytes, given);
     }
     if bytes.starts_with(b"PK\x03\x04") {
         return read_keras::import(&bytes);
@@ -96,10 +112,10 @@ pub fn import(
     // A safetensors file begins with the length of its JSON header.
     if bytes.get(8) == Some(&b'{') {
         let parameters = read_safetensors(&bytes)?;
-        let architecture = architecture.ok_or(InterchangeError::NoArchitecture)?;
-        parameters.check(&architecture)?;
+        let plan = given.ok_or(InterchangeError::NoArchitecture)?;
+        let parameters = plan.turn(parameters)?;
         return Ok(Imported {
-            architecture,
+            architecture: plan.architecture,
             parameters,
             compile: None,
             source: Source {

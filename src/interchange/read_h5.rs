@@ -5,17 +5,14 @@ use std::collections::HashMap;
 use hdf5_pure::Group;
 use serde_json::Value;
 
-use super::assign::{FileLayer, Layouts, Match, assign, layers, slots};
+use super::assign::{FileLayer, Match, Plan, assign, layers, slots};
 use super::hdf5::{self, Attributes, Tensor};
 use super::{Format, Imported, InterchangeError, Source, channels_first, compiled};
 use crate::architecture::Architecture;
 use crate::network::Parameters;
 
-/// Reads a whole model, or weights alone if `architecture` came with them.
-pub(super) fn import(
-    bytes: Vec<u8>,
-    architecture: Option<Architecture>,
-) -> Result<Imported, InterchangeError> {
+/// Reads a whole model, or weights alone if their architecture was given.
+pub(super) fn import(bytes: Vec<u8>, given: Option<Plan>) -> Result<Imported, InterchangeError> {
     let length = bytes.len() as u64;
     let file = hdf5::open(bytes)?;
     let root = file.root();
@@ -27,23 +24,16 @@ pub(super) fn import(
     if !is_legacy && stored_layers(&root)?.is_empty() {
         return Err(InterchangeError::NotKeras);
     }
-    let architecture = architecture.ok_or(InterchangeError::NoArchitecture)?;
-    let (format, parameters) = if is_legacy {
-        let layouts = Layouts {
-            flipped: is_theano(&attributes),
-            ..Layouts::default()
-        };
-        let parameters = legacy(&root, &attributes, &architecture, &layouts, length)?;
-        (Format::LegacyWeights, parameters)
-    } else {
-        let parameters = store(&root, &architecture, &Layouts::default(), length)?;
-        (Format::Weights, parameters)
-    };
+    let plan = given.ok_or(InterchangeError::NoArchitecture)?;
+    if is_legacy {
+        return legacy(&root, &attributes, plan, Format::LegacyWeights, length);
+    }
+    let parameters = store(&root, &plan, length)?;
     Ok(Imported {
-        architecture,
+        architecture: plan.architecture,
         parameters,
         compile: None,
-        source: source(format, &attributes),
+        source: source(Format::Weights, &attributes),
     })
 }
 
@@ -55,7 +45,7 @@ fn whole(
 ) -> Result<Imported, InterchangeError> {
     let mut document = json("model_config", config)?;
     let compile = match hdf5::text(attributes, "training_config") {
-        Some(text) => Some(json("training_config", text)?),
+        Some(text) => compiled(json("training_config", text)?),
         None => None,
     };
     let weights = hdf5::child(root, "model_weights")?.ok_or(InterchangeError::NotKeras)?;
@@ -63,16 +53,11 @@ fn whole(
     for (name, value) in weights.attrs()? {
         attributes.entry(name).or_insert(value);
     }
-
-    let (architecture, mut layouts) = channels_first::architecture(&mut document)?;
-    layouts.output_first = layouts.channels_first && is_keras_1(&attributes);
-    layouts.flipped = is_theano(&attributes);
-    let parameters = legacy(&weights, &attributes, &architecture, &layouts, length)?;
+    let plan = channels_first::plan(&mut document)?;
+    let imported = legacy(&weights, &attributes, plan, Format::H5, length)?;
     Ok(Imported {
-        architecture,
-        parameters,
-        compile: compile.and_then(compiled),
-        source: source(Format::H5, &attributes),
+        compile,
+        ..imported
     })
 }
 
@@ -80,10 +65,12 @@ fn whole(
 fn legacy(
     group: &Group,
     attributes: &Attributes,
-    architecture: &Architecture,
-    layouts: &Layouts,
+    mut plan: Plan,
+    format: Format,
     length: u64,
-) -> Result<Parameters, InterchangeError> {
+) -> Result<Imported, InterchangeError> {
+    plan.layouts.output_first = plan.layouts.channels_first && is_keras_1(attributes);
+    plan.layouts.flipped = is_theano(attributes);
     let no_names = |group: &str, attribute| InterchangeError::NoNames {
         group: group.to_owned(),
         attribute,
@@ -102,16 +89,22 @@ fn legacy(
         push(&mut file, name, tensors);
     }
     let allowance = hdf5::weights_allowance(length);
-    assign(architecture, file, Match::NameElseOrder, layouts, allowance)
+    let parameters = assign(&plan, file, Match::NameElseOrder, allowance)?;
+    Ok(Imported {
+        architecture: plan.architecture,
+        parameters,
+        compile: None,
+        source: source(format, attributes),
+    })
 }
 
 /// Weights under `layers/<class>_<n>/vars/<i>`, as in `.weights.h5` files and in `.keras` archives.
 pub(super) fn store(
     root: &Group,
-    architecture: &Architecture,
-    layouts: &Layouts,
+    plan: &Plan,
     length: u64,
 ) -> Result<Parameters, InterchangeError> {
+    let architecture = &plan.architecture;
     let paths: HashMap<&str, String> = store_names(architecture).collect();
     let slots = slots(architecture);
     let names = slots
@@ -130,7 +123,7 @@ pub(super) fn store(
         push(&mut file, name, tensors);
     }
     let allowance = hdf5::weights_allowance(length);
-    assign(architecture, file, Match::Names(names), layouts, allowance)
+    assign(plan, file, Match::Names(names), allowance)
 }
 
 /// The groups that hold the layers' weights, by the names under which Keras stores the layers.

@@ -22,13 +22,13 @@ pub(super) fn import(bytes: &[u8]) -> Result<Imported, InterchangeError> {
         .and_then(|document| document.remove("compile_config"))
         .and_then(compiled);
 
-    let (architecture, layouts) = channels_first::architecture(&mut document)?;
+    let plan = channels_first::plan(&mut document)?;
     let weights = archive.unpack("model.weights.h5")?;
     let length = weights.len() as u64;
     let file = hdf5::open(weights)?;
-    let parameters = read_h5::store(&file.root(), &architecture, &layouts, length)?;
+    let parameters = read_h5::store(&file.root(), &plan, length)?;
     Ok(Imported {
-        architecture,
+        architecture: plan.architecture,
         parameters,
         compile,
         source: Source {

@@ -66,17 +66,16 @@ fn hard_sigmoid(x: Tensor<4>) -> Tensor<4> {
     (x + 3.0).clamp(0.0, 6.0) / 6.0
 }
 
-/// The projection of each vector onto the simplex: subtract the threshold that leaves a sum of 1
-/// (Martins and Astudillo, 2016, algorithm 1).
+/// A projection of each vector onto the simplex (Martins and Astudillo, 2016, algorithm 1), but with
+/// Keras' threshold: Keras 3 sums the running sums over the support, where the paper takes the last.
 fn sparsemax(x: Tensor<4>) -> Tensor<4> {
     let classes = x.dims()[3];
     let sorted = x.clone().sort_descending(3);
     let places: Vec<f32> = (1..=classes).map(|place| place as f32).collect();
     let places = Tensor::<1>::from_data(places.as_slice(), &x.device());
     let sums = sorted.clone().cumsum(3);
-    // The support is a prefix of the sorted values.
-    let support = (sorted.clone() * places.unsqueeze() + 1.0).greater(sums).float();
-    let sum = (sorted * support.clone()).sum_dim(3);
+    let support = (sorted * places.unsqueeze() + 1.0).greater(sums.clone()).float();
+    let sum = (sums * support.clone()).sum_dim(3);
     let threshold = (sum - 1.0) / support.sum_dim(3);
     burn_activation::relu(x - threshold)
 }

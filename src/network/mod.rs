@@ -52,43 +52,25 @@ pub struct Network {
 ///
 /// A crossentropy is computed from the values before softmax or sigmoid, as Keras does it.
 pub struct Output {
-    /// `[N, outputs]`, before the last activation.
-    pub before_activation: Tensor<2>,
+    value: Tensor<4>,
     /// The last activation.
     pub activation: Activation,
 }
 
 impl Output {
+    /// `[N, outputs]`, before the last activation.
+    pub fn before_activation(&self) -> Tensor<2> {
+        flat(self.value.clone())
+    }
+
     /// The scores `[N, outputs]`.
     pub fn scores(&self) -> Tensor<2> {
-        let [n, outputs] = self.before_activation.dims();
-        let wide = self.before_activation.clone().reshape([n, 1, 1, outputs]);
-        activation::apply(self.activation, wide).reshape([n, outputs])
+        flat(activation::apply(self.activation, self.value.clone()))
     }
 }
 
-/// Why an architecture can't be run.
-#[derive(Debug, thiserror::Error)]
-pub enum NetworkError {
-    /// The weights are not the architecture's.
-    #[error(transparent)]
-    Parameters(#[from] ParametersError),
-    /// The output is an image or a sequence, not a list of scores.
-    #[error("the model's output has the shape {found}; a classifier ends in one axis of scores, e.g. with Flatten or GlobalAveragePooling2D and then Dense")]
-    NotAClassifier {
-        /// The output shape, as Keras prints it.
-        found: String,
-    },
-}
-
-impl NetworkError {
-    /// The stable code of this error.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Parameters(error) => error.code(),
-            Self::NotAClassifier { .. } => "not_a_classifier",
-        }
-    }
+fn flat(x: Tensor<4>) -> Tensor<2> {
+    x.flatten(1, 3)
 }
 
 /// What a forward pass in training needs beside the weights, and what it learns on the way.
@@ -104,18 +86,13 @@ impl Network {
     ///
     /// # Errors
     ///
-    /// [`NetworkError`] where the weights don't fit or the output is not a list of scores.
+    /// [`ParametersError`] where the weights are not the architecture's.
     pub fn new(
         architecture: &Architecture,
         parameters: &Parameters,
         device: &Device,
-    ) -> Result<Self, NetworkError> {
+    ) -> Result<Self, ParametersError> {
         parameters.check(architecture)?;
-        if architecture.output_shape().rank() != 1 {
-            return Err(NetworkError::NotAClassifier {
-                found: architecture.output_shape().to_string(),
-            });
-        }
         let mut variables = architecture.variables().into_iter().peekable();
         let mut nodes = Vec::with_capacity(architecture.nodes.len());
         for node in &architecture.nodes {
@@ -146,7 +123,7 @@ impl Network {
 
     /// How many scores the network gives for an image.
     pub fn outputs(&self) -> usize {
-        self.architecture.output_shape().channels().unwrap_or(0)
+        self.architecture.output_shape().elements().unwrap_or(0)
     }
 
     /// The scores of `count` images, whose pixels lie one after another in `images`: `count` times
@@ -193,7 +170,6 @@ impl Network {
 
     fn run(&self, images: Tensor<4>, mut pass: Option<&mut Pass>) -> Output {
         let nodes = &self.architecture.nodes;
-        let n = images.dims()[0];
         // What a node gives is let go of at its last use.
         let mut uses = vec![0usize; nodes.len()];
         for &input in nodes.iter().flat_map(|node| &node.inputs) {
@@ -229,7 +205,7 @@ impl Network {
             }
         }
         Output {
-            before_activation: last.reshape([n, self.outputs()]),
+            value: last,
             activation,
         }
     }

@@ -1,9 +1,10 @@
 //! The integration tests: one binary, a module per capability.
 
-//mod architecture;
-//mod dataset;
-//mod evaluation;
-//mod imaging;
-//mod interchange;
+mod architecture;
+mod dataset;
+mod evaluation;
+mod house;
+mod imaging;
+mod interchange;
 mod keras;
-//mod repository;
+mod repository;

@@ -67,6 +67,10 @@ def case(name, layers, shape, x=None, training=False):
     variables = [(f"{layer.name}/{v.name}", v) for layer in model.layers for v in layer.weights]
     for _, variable in variables:
         variable.assign(draw(variable))
+    for layer in model.layers:
+        if isinstance(layer, L.Normalization):
+            # It computes with copies of its weights, which loading a model renews.
+            layer.finalize_state()
     record = {
         "name": name,
         "architecture": json.loads(model.to_json()),

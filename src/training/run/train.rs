@@ -1,11 +1,5 @@
-//! A run: from a request to a published version, or to a new evaluation of an old one.
-//!
-//! `check` refuses what can be refused at once, before anything is queued; `run` does the work
-//! inside a job. The HTTP routes and the command line use the same two steps.
+//! A training run.
 
-use std::ops::ControlFlow;
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Instant;
 
 use burn::module::Module;
@@ -15,20 +9,18 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{
-    Compile, Fit, JobHandle, Loss, Optimizer, Part, Phase, Progress, Report, Trainer, TrainingError,
-};
+use super::report::Reporter;
+use super::{Source, evaluate, image_input, load};
 use crate::architecture::{Architecture, Layer};
-use crate::dataset::{self, Dataset};
-use crate::evaluation::{DatasetPart, Evaluation};
 use crate::imaging::{Dimensions, Preprocessing};
 use crate::network::{Network, Parameters, initialize};
 use crate::repository::{DatasetLineage, Draft, Lineage, ModelName, Origin, Outputs, Repository};
+use crate::training::{
+    Compile, Fit, JobHandle, Loss, Part, Phase, Progress, Trainer, TrainingError,
+};
 
 /// Held out of a data set that has no test part, unless the request says otherwise.
 const DEFAULT_SPLIT: f64 = 0.2;
-/// Progress is reported at most this often, in seconds.
-const REPORT_EVERY: f64 = 0.1;
 
 /// What a training request says.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -64,17 +56,6 @@ pub struct TrainRequest {
     /// A version of this model whose weights the training goes on from.
     #[serde(default)]
     pub initial_weights: Option<u64>,
-}
-
-/// A data set as a run sees it: a name for the card, the file or folder, and how to read it.
-#[derive(Clone)]
-pub struct Source {
-    /// What the card calls it.
-    pub name: String,
-    /// The archive or folder.
-    pub path: PathBuf,
-    /// How it is read.
-    pub options: dataset::Options,
 }
 
 /// A training that has been checked as far as that is possible without reading the images.
@@ -280,123 +261,6 @@ impl Train {
     }
 }
 
-/// What an evaluation request says.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct EvaluateRequest {
-    /// The name of an uploaded data set.
-    #[schema(example = "fashion-mnist")]
-    pub dataset: String,
-    /// The version that is evaluated. Without it: the one that is served.
-    #[serde(default)]
-    pub version: Option<u64>,
-}
-
-/// An evaluation that has been checked as far as that is possible without reading the images.
-pub struct Evaluate {
-    model: ModelName,
-    version: u64,
-    source: Source,
-}
-
-impl Evaluate {
-    /// Checks that the version is there.
-    ///
-    /// # Errors
-    ///
-    /// Where the model or the version is missing or broken.
-    pub fn check(
-        model: ModelName,
-        version: Option<u64>,
-        source: Source,
-        repository: &Repository,
-    ) -> Result<Self, TrainingError> {
-        let version = match version {
-            Some(version) => repository.load(model.as_str(), version)?.version,
-            None => repository.serving_version(model.as_str())?,
-        };
-        Ok(Self {
-            model,
-            version,
-            source,
-        })
-    }
-
-    /// The version that will be evaluated.
-    pub fn version(&self) -> u64 {
-        self.version
-    }
-
-    /// Evaluates on the data set's test part, or on all its images where it has none, and keeps the
-    /// report with the version.
-    ///
-    /// # Errors
-    ///
-    /// [`TrainingError::Cancelled`] if the job is asked to stop.
-    pub fn run(
-        self,
-        job: &JobHandle,
-        repository: &Repository,
-        device: &Device,
-    ) -> Result<Evaluation, TrainingError> {
-        let stored = repository.load(self.model.as_str(), self.version)?;
-        let input = image_input(&stored.architecture)?;
-        let preprocessing = &stored.card.preprocessing;
-        let dataset = load(job, &self.source, preprocessing, input)?;
-        if dataset.classes != stored.card.labels {
-            return Err(TrainingError::OtherLabels {
-                found: dataset.classes,
-                expected: stored.card.labels,
-            });
-        }
-        let network = Network::new(&stored.architecture, &stored.parameters, device)?;
-        let compile = stored
-            .card
-            .lineage
-            .compile
-            .and_then(|compile| Compile::try_from(compile).ok())
-            .unwrap_or(Compile {
-                optimizer: Optimizer::named("rmsprop")?,
-                loss: if network.outputs() == 1 {
-                    Loss::BinaryCrossentropy
-                } else {
-                    Loss::SparseCategoricalCrossentropy
-                },
-            });
-        let trainer = Trainer {
-            compile: &compile,
-            fit: &Fit::default(),
-            preprocessing,
-            labels: &stored.card.labels,
-            seed: 0,
-        };
-        let (samples, name) = match &dataset.test {
-            Some(test) => (test, "test"),
-            None => (&dataset.train, "all"),
-        };
-        let indices: Vec<usize> = (0..samples.len()).collect();
-        let part = Part {
-            samples,
-            indices: &indices,
-        };
-        let evaluation = evaluate(job, &trainer, &network, part, &dataset, &self.source, name)?;
-        repository.write_evaluation(self.model.as_str(), self.version, &evaluation)?;
-        job.update(|job| job.evaluation = Some(evaluation.clone()));
-        Ok(evaluation)
-    }
-}
-
-/// The image that a network takes.
-fn image_input(architecture: &Architecture) -> Result<Dimensions, TrainingError> {
-    let shape = architecture.input_shape();
-    match shape.as_image() {
-        Some(image @ [_, _, 1 | 3]) => Ok(image.into()),
-        _ => Err(TrainingError::NotAnImage {
-            found: shape.to_string(),
-        }),
-    }
-}
-
 /// Whether this can be trained as a classifier.
 fn check_trainable(architecture: &Architecture) -> Result<(), TrainingError> {
     let output = architecture.output_shape();
@@ -414,118 +278,6 @@ fn check_trainable(architecture: &Architecture) -> Result<(), TrainingError> {
         }
     }
     Ok(())
-}
-
-/// Reads and preprocesses the images, and says so in the job.
-fn load(
-    job: &JobHandle,
-    source: &Source,
-    preprocessing: &Preprocessing,
-    input: Dimensions,
-) -> Result<Dataset, TrainingError> {
-    let reporting = job.clone();
-    let mut options = source.options.clone();
-    options.progress = Some(Arc::new(move |done, total| {
-        reporting.update(|job| {
-            let mut progress = Progress::of(Phase::Loading, total);
-            progress.done = done;
-            job.progress = Some(progress);
-        });
-        reporting.check()
-    }));
-    let dataset = dataset::load(&source.path, &options, preprocessing, input)?;
-    let bad = dataset.description.bad_file_count;
-    if bad > 0 {
-        let named: Vec<String> = dataset.description.bad_files.iter().take(10)
-            .map(|file| format!("{} ({})", file.name, file.reason))
-            .collect();
-        let warning = format!("{bad} files were skipped: {}", named.join("; "));
-        tracing::warn!(dataset = source.name, warning);
-        job.update(|job| job.warnings.push(warning));
-    }
-    Ok(dataset)
-}
-
-/// Counts a network's scores over a part of a data set, and says so in the job.
-fn evaluate(
-    job: &JobHandle,
-    trainer: &Trainer,
-    network: &Network,
-    part: Part,
-    dataset: &Dataset,
-    source: &Source,
-    name: &str,
-) -> Result<Evaluation, TrainingError> {
-    let started = Instant::now();
-    let total = part.indices.len();
-    let evaluator = trainer.evaluate(network, part, &mut |done| {
-        let mut progress = Progress::of(Phase::Evaluating, total);
-        let speed = done as f64 / started.elapsed().as_secs_f64();
-        progress.done = done;
-        progress.images_per_second = Some(speed);
-        progress.eta_seconds = Some((total - done) as f64 / speed);
-        job.update(|job| job.progress = Some(progress));
-        job.check()
-    })?;
-    Ok(evaluator.finish(Some(DatasetPart {
-        name: source.name.clone(),
-        digest: dataset.description.digest.clone(),
-        part: name.to_owned(),
-    }))?)
-}
-
-/// Turns what the trainer reports into the job's progress.
-struct Reporter<'a> {
-    job: &'a JobHandle,
-    epochs: usize,
-    images: usize,
-    last: Option<Instant>,
-}
-
-impl<'a> Reporter<'a> {
-    fn new(job: &'a JobHandle, epochs: usize, images: usize) -> Self {
-        Self {
-            job,
-            epochs,
-            images,
-            last: None,
-        }
-    }
-
-    fn report(&mut self, report: Report) -> ControlFlow<()> {
-        match report {
-            Report::Batch {
-                epoch,
-                done,
-                loss,
-                accuracy,
-                images_per_second,
-            } => {
-                let is_due = self
-                    .last
-                    .is_none_or(|last| last.elapsed().as_secs_f64() >= REPORT_EVERY);
-                if is_due || done == self.images {
-                    self.last = Some(Instant::now());
-                    let left = self.images * (self.epochs - epoch) + (self.images - done);
-                    self.job.update(|job| {
-                        job.progress = Some(Progress {
-                            phase: Phase::Training,
-                            epoch: Some(epoch),
-                            epochs: Some(self.epochs),
-                            done,
-                            total: self.images,
-                            loss: Some(loss),
-                            accuracy: Some(accuracy),
-                            images_per_second: Some(images_per_second),
-                            eta_seconds: Some(left as f64 / images_per_second),
-                        });
-                    });
-                }
-            }
-            Report::Epoch(epoch) => self.job.update(|job| job.history.push(*epoch)),
-        }
-        self.job.check()
-    }
 }
 
 /// A data set's classes have to be the network's outputs.

@@ -1,0 +1,193 @@
+//! What is looked up when it is asked for: the queue, the models, the running job.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Unit;
+
+use super::VersionLabels;
+use crate::http::lifecycle::Lifecycle;
+use crate::serving::{Engine, Models, Servable};
+use crate::training::{JobState, Jobs};
+
+/// The parts of the server that are looked at.
+pub(super) struct Observed {
+    pub(super) models: Arc<Models>,
+    pub(super) engine: Arc<Engine>,
+    pub(super) jobs: Arc<Jobs>,
+    pub(super) lifecycle: Arc<Lifecycle>,
+}
+
+impl fmt::Debug for Observed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observed").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Observed {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let encoder = &mut encoder;
+        gauge(
+            encoder,
+            "http_requests_in_flight",
+            "Requests being answered",
+            None,
+            self.lifecycle.in_flight() as f64,
+        )?;
+        gauge(
+            encoder,
+            "queue_depth",
+            "Images being decoded, waiting or computed",
+            None,
+            self.engine.depth() as f64,
+        )?;
+        let capacity = self.engine.config().queue_capacity as f64;
+        gauge(
+            encoder,
+            "queue_capacity",
+            "Images that the queue holds",
+            None,
+            capacity,
+        )?;
+        self.models(encoder)?;
+        self.training(encoder)
+    }
+}
+
+impl Observed {
+    fn models(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
+        let serving = self.models.serving();
+        let unavailable = self.models.names().len().saturating_sub(serving.len());
+        gauge(
+            encoder,
+            "models_unavailable",
+            "Models of which no version can be served",
+            None,
+            unavailable as f64,
+        )?;
+        let bytes = |servable: &Servable| Some(servable.bytes() as f64);
+        of_versions(
+            encoder,
+            "model_loaded",
+            "Weights in memory",
+            Some(&Unit::Bytes),
+            &serving,
+            bytes,
+        )?;
+        let accuracy = |servable: &Servable| Some(servable.evaluation()?.accuracy);
+        of_versions(
+            encoder,
+            "model_accuracy",
+            "Accuracy on held-out images",
+            None,
+            &serving,
+            accuracy,
+        )?;
+        let loss = |servable: &Servable| servable.evaluation()?.loss;
+        of_versions(
+            encoder,
+            "model_loss",
+            "Mean loss on held-out images",
+            None,
+            &serving,
+            loss,
+        )?;
+        let f1 = |servable: &Servable| Some(servable.evaluation()?.macro_average.f1);
+        of_versions(
+            encoder,
+            "model_macro_f1",
+            "F1 on held-out images, averaged over the classes",
+            None,
+            &serving,
+            f1,
+        )
+    }
+
+    fn training(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
+        let jobs = self.jobs.list();
+        let queued = jobs
+            .iter()
+            .filter(|job| job.state == JobState::Queued)
+            .count();
+        let running = jobs.into_iter().find(|job| job.state == JobState::Running);
+        gauge(
+            encoder,
+            "jobs_queued",
+            "Jobs waiting for their turn",
+            None,
+            queued as f64,
+        )?;
+        gauge(
+            encoder,
+            "jobs_running",
+            "Jobs running",
+            None,
+            f64::from(u8::from(running.is_some())),
+        )?;
+        let Some(progress) = running.and_then(|job| job.progress) else {
+            return Ok(());
+        };
+        let figures = [
+            (
+                "training_epoch",
+                "The running job's epoch, from 1",
+                progress.epoch.map(|epoch| epoch as f64),
+            ),
+            (
+                "training_loss",
+                "Mean loss of the running job's epoch so far",
+                progress.loss,
+            ),
+            (
+                "training_accuracy",
+                "Accuracy of the running job's epoch so far",
+                progress.accuracy,
+            ),
+            (
+                "training_images_per_second",
+                "Speed of the running job",
+                progress.images_per_second,
+            ),
+        ];
+        for (name, help, value) in figures {
+            if let Some(value) = value {
+                gauge(encoder, name, help, None, value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn gauge(
+    encoder: &mut DescriptorEncoder,
+    name: &str,
+    help: &str,
+    unit: Option<&Unit>,
+    value: f64,
+) -> fmt::Result {
+    encoder
+        .encode_descriptor(name, help, unit, MetricType::Gauge)?
+        .encode_gauge(&value)
+}
+
+fn of_versions(
+    encoder: &mut DescriptorEncoder,
+    name: &str,
+    help: &str,
+    unit: Option<&Unit>,
+    servables: &[Arc<Servable>],
+    value: impl Fn(&Servable) -> Option<f64>,
+) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+    for servable in servables {
+        if let Some(value) = value(servable) {
+            family
+                .encode_family(&VersionLabels::of(servable))?
+                .encode_gauge(&value)?;
+        }
+    }
+    Ok(())
+}

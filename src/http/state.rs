@@ -1,0 +1,74 @@
+//! The state: what every handler can reach, as one handle that is cheap to clone.
+
+use std::sync::Arc;
+
+use super::auth::Admin;
+use super::config::HttpConfig;
+use super::lifecycle::Lifecycle;
+use super::metrics::Metrics;
+use super::problem::Problem;
+use crate::dataset::Store;
+use crate::serving::{Engine, Models};
+use crate::training::Jobs;
+
+/// What the handlers work with: handles, cheap to clone.
+#[derive(Clone)]
+pub struct AppState {
+    pub(super) config: Arc<HttpConfig>,
+    pub(super) models: Arc<Models>,
+    pub(super) engine: Arc<Engine>,
+    pub(super) jobs: Arc<Jobs>,
+    pub(super) datasets: Arc<Store>,
+    pub(super) admin: Arc<Admin>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) lifecycle: Arc<Lifecycle>,
+}
+
+impl AppState {
+    /// The state of a server over these models, this engine, these jobs and data sets; `admin` says
+    /// who may change them.
+    pub fn new(
+        config: HttpConfig,
+        models: Arc<Models>,
+        engine: Engine,
+        jobs: Jobs,
+        datasets: Store,
+        admin: Admin,
+    ) -> Self {
+        let engine = Arc::new(engine);
+        let jobs = Arc::new(jobs);
+        let lifecycle = Arc::new(Lifecycle::new());
+        let metrics = Metrics::new(
+            Arc::clone(&models),
+            Arc::clone(&engine),
+            Arc::clone(&jobs),
+            Arc::clone(&lifecycle),
+        );
+        Self {
+            config: Arc::new(config),
+            models,
+            engine,
+            jobs,
+            datasets: Arc::new(datasets),
+            admin: Arc::new(admin),
+            metrics: Arc::new(metrics),
+            lifecycle,
+        }
+    }
+
+    /// Runs what may wait for the disk off the async threads.
+    pub(super) async fn blocking<T, E>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        E: Into<Problem> + Send + 'static,
+    {
+        let state = self.clone();
+        match tokio::task::spawn_blocking(move || work(&state)).await {
+            Ok(result) => result.map_err(Into::into),
+            Err(error) => Err(Problem::internal(error)),
+        }
+    }
+}
