@@ -171,6 +171,19 @@ def write_old(file, config, weights, version, backend, fixed=True, chunks=1):
                 g[name] = array.astype(np.float32)
 
 
+def apart(file, config):
+    """The whole model of `file` once more as a file of its weights, as save_weights wrote it, and its to_json()."""
+    stem = file.removesuffix(".h5")
+    (FOLDER / f"{stem}.json").write_text(json.dumps(config))
+    with h5py.File(FOLDER / file) as whole, h5py.File(FOLDER / f"{stem}_weights.h5", "w") as weights:
+        for name, value in whole["model_weights"].attrs.items():
+            weights.attrs[name] = value
+        for name in whole["model_weights"]:
+            whole.copy(f"model_weights/{name}", weights)
+        if "backend" in whole.attrs:
+            weights.attrs["backend"] = whole.attrs["backend"]
+
+
 def draw(*shape):
     return random.uniform(-0.5, 0.5, shape).astype(np.float32)
 
@@ -228,6 +241,9 @@ def by_keras_2_0():
     turned = [*weights[:-1], ("dense_1", [("dense_1/kernel:0", by_channel), ("dense_1/bias:0", bias2)])]
     write_old("keras2_0_channels_first.h5", first, turned, "2.0.8", "tensorflow")
     expect("keras2_0_channels_first.h5", out)
+    apart("keras2_0_channels_first.h5", first)
+    save_file({**out, "dense_1/kernel": by_channel}, FOLDER / "keras2_0_channels_first.safetensors")
+    os.chmod(FOLDER / "keras2_0_channels_first.safetensors", 0o644)
 
 
 def by_keras_1():
@@ -284,6 +300,7 @@ def by_keras_1():
     ]
     write_old("keras1_theano.h5", first, turned, "1.2.2", "theano")
     expect("keras1_theano.h5", out)
+    apart("keras1_theano.h5", first)
 
 
 def hostile():

@@ -33,7 +33,8 @@ except ImportError:
     tf_keras = None
 
 # A new model each time makes TensorFlow trace anew, and an optimizer without state is loaded without state: both are meant.
-logging.getLogger("tensorflow").setLevel(logging.ERROR)
+for logger in ("tensorflow", "absl"):
+    logging.getLogger(logger).setLevel(logging.ERROR)
 warnings.filterwarnings("ignore", message=".*retracing|.*variable loading for optimizer|.*deprecated")
 
 ACTIVATIONS = ["relu", "tanh", "sigmoid", "elu", "selu", "softplus", "silu", "gelu", "linear", "leaky_relu", "hard_sigmoid"]

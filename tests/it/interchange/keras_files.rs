@@ -1,6 +1,6 @@
 //! Files of real Keras versions, read.
 
-use irori::interchange::{Format, import, read_safetensors};
+use irori::interchange::{Format, import, import_beside, read_safetensors};
 use serde_json::{Value, json};
 
 use super::*;
@@ -132,6 +132,43 @@ fn a_channels_first_model_becomes_its_channels_last_twin() {
         assert_eq!(turned.architecture, twin.architecture, "{file}");
         assert_eq!(turned.parameters, twin.parameters, "{file}");
     }
+}
+
+#[test]
+fn a_channels_first_document_beside_the_weights_is_turned_with_them() {
+    for (weights, document, whole) in [
+        (
+            "keras2_0_channels_first_weights.h5",
+            "keras2_0_channels_first.json",
+            "keras2_0.h5",
+        ),
+        (
+            "keras2_0_channels_first.safetensors",
+            "keras2_0_channels_first.json",
+            "keras2_0.h5",
+        ),
+        (
+            "keras1_theano_weights.h5",
+            "keras1_theano.json",
+            "keras1.h5",
+        ),
+        ("tf_keras_weights.h5", "tf_keras.json", "tf_keras.h5"),
+    ] {
+        let document: Value = serde_json::from_slice(&fixture(document)).unwrap();
+        let imported = import_beside(fixture(weights), document).unwrap();
+        let whole = import(fixture(whole), None).unwrap();
+        assert_eq!(imported.architecture, whole.architecture, "{weights}");
+        assert_eq!(
+            bits(&imported.parameters),
+            bits(&whole.parameters),
+            "{weights}"
+        );
+    }
+    let error = import_beside(
+        fixture("tf_keras_weights.h5"),
+        json!({"class_name": "Other"}),
+    );
+    assert!(matches!(error, Err(InterchangeError::Architecture(_))));
 }
 
 #[test]
