@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use crate::dataset::DatasetError;
 use crate::http::extract::{self, Path};
 use crate::http::models::OfModel;
 use crate::http::problem::{Problem, refusals};
@@ -134,7 +135,9 @@ fn source(state: &AppState, dataset: &str) -> Result<Source, Problem> {
 fn outcome(result: Result<(), TrainingError>) -> Outcome {
     match result {
         Ok(()) => Outcome::Done,
-        Err(TrainingError::Cancelled) => Outcome::Cancelled,
+        Err(TrainingError::Cancelled | TrainingError::Dataset(DatasetError::Cancelled)) => {
+            Outcome::Cancelled
+        }
         Err(error) => Outcome::Failed(JobError {
             code: error.code().to_owned(),
             detail: error.to_string(),

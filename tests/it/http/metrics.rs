@@ -1,0 +1,151 @@
+//! What dashboards read.
+
+use std::collections::HashSet;
+
+use super::{Reply, Server, png};
+
+fn read(server: &Server, accept: &str) -> Reply {
+    let request = server.agent.get(server.url("/metrics"));
+    request.header("accept", accept).call().unwrap().into()
+}
+
+#[test]
+fn the_text_is_whole_and_counts_what_happened() {
+    let server = Server::start();
+    server.predict("/predict", &png(255, 4)).ok();
+    server
+        .predict("/predict", b"text")
+        .problem(422, "image_unrecognised");
+    server
+        .get("/models/cats/evaluation")
+        .problem(404, "model_not_found");
+
+    let reply = read(&server, "*/*");
+    assert_eq!(
+        reply.header("content-type"),
+        "text/plain; version=0.0.4; charset=utf-8"
+    );
+    let text = reply.text();
+    for line in [
+        "irori_predictions_total{model=\"shade\",version=\"1\"} 1",
+        "irori_images_total{model=\"shade\",version=\"1\"} 1",
+        "irori_http_requests_total{route=\"/predict\",method=\"POST\",status=\"200\"} 1",
+        "irori_http_requests_total{route=\"/predict\",method=\"POST\",status=\"422\"} 1",
+        "irori_http_requests_total{route=\"/models/{model}/evaluation\",method=\"GET\",status=\"404\"} 1",
+        "irori_rejections_total{code=\"image_unrecognised\"} 1",
+        "irori_http_request_duration_seconds_count{route=\"/predict\",method=\"POST\"} 2",
+        "irori_compute_seconds_count{model=\"shade\",version=\"1\"} 1",
+        "irori_queue_seconds_count{model=\"shade\",version=\"1\"} 1",
+        "irori_decode_seconds_count{model=\"shade\",version=\"1\"} 1",
+        "irori_batch_size_sum{model=\"shade\",version=\"1\"} 1.0",
+        "irori_queue_depth 0.0",
+        "irori_queue_capacity 256.0",
+        "irori_model_accuracy{model=\"shade\",version=\"1\"} 0.75",
+        "irori_model_loss{model=\"shade\",version=\"1\"} 0.25",
+        "irori_model_loaded_bytes{model=\"shade\",version=\"1\"} 16.0",
+        "irori_jobs_running 0.0",
+        concat!(
+            "irori_build_info{version=\"",
+            env!("CARGO_PKG_VERSION"),
+            "\"} 1"
+        ),
+    ] {
+        assert!(
+            text.lines().any(|found| found == line),
+            "{line} is not in\n{text}"
+        );
+    }
+    assert!(
+        text.contains("irori_compute_seconds_bucket{le=\"0.0001\",model=\"shade\",version=\"1\"} "),
+        "{text}"
+    );
+    assert!(text.contains("irori_model_macro_f1{"));
+    for name in [
+        "process_cpu_seconds_total",
+        "process_resident_memory_bytes",
+        "process_start_time_seconds",
+        "process_open_fds",
+    ] {
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("{name} ")))
+            .unwrap();
+        assert!(value.parse::<f64>().unwrap() >= 0.0, "{name} {value}");
+    }
+
+    // Each sample follows the head of its family, and each family has one head.
+    let mut families = HashSet::new();
+    let mut family = "";
+    for line in text.lines() {
+        if let Some(head) = line.strip_prefix("# HELP ") {
+            family = head.split(' ').next().unwrap();
+            assert!(families.insert(family), "{family} comes twice");
+        } else if let Some(head) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = head.split_once(' ').unwrap();
+            assert_eq!(name, family);
+            assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+        } else {
+            assert!(line.starts_with(family), "{line} is not of {family}");
+            let value = line.rsplit_once(' ').unwrap().1;
+            assert!(value == "+Inf" || value.parse::<f64>().is_ok(), "{line}");
+        }
+    }
+}
+
+#[test]
+fn json_and_openmetrics_have_the_same_figures() {
+    let server = Server::start();
+    server.predict("/predict", &png(255, 4)).ok();
+    let json = read(&server, "application/json").ok();
+    let images = &json["irori_images_total"]["series"][0];
+    assert_eq!(images["labels"]["model"], "shade");
+    assert_eq!(images["value"], 1);
+    assert_eq!(json["irori_compute_seconds"]["series"][0]["count"], 1);
+    let open_metrics = read(
+        &server,
+        "application/openmetrics-text;version=1.0.0,text/plain;q=0.3",
+    );
+    assert_eq!(
+        open_metrics.header("content-type"),
+        "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    );
+    assert!(open_metrics.text().ends_with("# EOF\n"));
+    assert!(
+        open_metrics
+            .text()
+            .contains("irori_images_total{model=\"shade\",version=\"1\"} 1\n")
+    );
+}
+
+#[test]
+fn nobody_makes_series_by_guessing() {
+    let server = Server::start();
+    let count = || {
+        read(&server, "*/*")
+            .text()
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .count()
+    };
+    server.get("/wp-admin/1").problem(404, "not_found");
+    server
+        .get("/models/guess-1")
+        .problem(404, "model_not_found");
+    server
+        .predict("/models/guess-1/predict", b"x")
+        .problem(404, "model_not_found");
+    count();
+    let before = count();
+    for guess in 2..20 {
+        server
+            .get(&format!("/wp-admin/{guess}"))
+            .problem(404, "not_found");
+        server
+            .get(&format!("/models/guess-{guess}"))
+            .problem(404, "model_not_found");
+        server
+            .predict(&format!("/models/guess-{guess}/predict"), b"x")
+            .problem(404, "model_not_found");
+    }
+    assert_eq!(count(), before);
+}
