@@ -4,7 +4,8 @@ use rayon::prelude::*;
 
 use crate::error::{ShapeError, length};
 use crate::exponential::{exp, exp_m1};
-use crate::level::{Level, clamp, load, store};
+use crate::level::{Level, at_least, clamp, load, store};
+use crate::product::Finish;
 
 /// A function applied to each value of a layer's output, by its Keras name: those whose gradient can be told from their
 /// value, so that training keeps only the value.
@@ -82,13 +83,12 @@ impl Activation {
         Ok(())
     }
 
-    /// The bounds that the function holds a value between, if that is all it does; no bounds for the function that does
-    /// nothing.
-    pub(crate) fn bounds(self) -> Option<Option<(f32, f32)>> {
+    /// The bounds that the function holds a value between, if that is all it does.
+    pub(crate) fn bounds(self) -> Option<(f32, f32)> {
         match self {
-            Self::Linear => Some(None),
-            Self::Relu => Some(Some((0.0, f32::INFINITY))),
-            Self::Relu6 => Some(Some((0.0, 6.0))),
+            Self::Linear => Some(Finish::NONE.bounds),
+            Self::Relu => Some((0.0, f32::INFINITY)),
+            Self::Relu6 => Some((0.0, 6.0)),
             _ => None,
         }
     }
@@ -99,7 +99,7 @@ impl Activation {
         let above = || simd.greater_than_f32s(x, splat(0.0));
         match self {
             Self::Linear => x,
-            Self::Relu => clamp(simd, x, splat(0.0), splat(f32::INFINITY)),
+            Self::Relu => at_least(simd, x, splat(0.0)),
             Self::Relu6 => clamp(simd, x, splat(0.0), splat(6.0)),
             Self::Elu => simd.select_f32s(above(), x, exp_m1(simd, x)),
             Self::Selu => {

@@ -298,7 +298,7 @@ impl Conv2d {
         let bounds = activation.bounds();
         let finish = Finish {
             bias,
-            bounds: bounds.flatten(),
+            bounds: bounds.unwrap_or(Finish::NONE.bounds),
         };
         match (&self.winograd, turned) {
             (Some(winograd), Some(turned)) => {
@@ -423,7 +423,7 @@ impl Conv2d {
                     columns: (x.start, horizontal.stride, x.count),
                     first: (y.first, x.first),
                     steps: (1, 1),
-                    tall: y.taps.last().map_or(0, |tap| tap.offset + 1),
+                    tall: y.taps.last().map_or(1, |tap| tap.offset + 1),
                     chunks,
                 });
             }

@@ -48,7 +48,7 @@ impl Margins {
         }
     }
 
-    /// `image` with its margins: itself if there are none, or a copy in `room`, of whose rows only `from..to` are filled.
+    /// Rows `from..to` of `image` and its margins: its own if there are no margins, or copies in `room`.
     pub fn pad<'a>(
         self,
         image: &'a [f32],
@@ -56,16 +56,16 @@ impl Margins {
         (from, to): (usize, usize),
         room: &'a mut [f32],
     ) -> &'a [f32] {
-        if self == Self::default() {
-            return image;
-        }
         let row = frame.width * frame.channels;
+        if self == Self::default() {
+            return &image[from * row..to * row];
+        }
         let (left, wide) = (
             self.left * frame.channels,
             self.around(frame).width * frame.channels,
         );
         for y in from..to {
-            let to = &mut room[y * wide..(y + 1) * wide];
+            let to = &mut room[(y - from) * wide..(y - from + 1) * wide];
             if y < self.top || y >= self.top + frame.height {
                 to.fill(0.0);
             } else {
@@ -75,7 +75,7 @@ impl Margins {
                 to[left + row..].fill(0.0);
             }
         }
-        room
+        &room[..(to - from) * wide]
     }
 }
 
@@ -121,6 +121,9 @@ pub(crate) fn tasks(work: usize) -> usize {
         (work / TASK).clamp(1, 4 * threads)
     }
 }
+
+/// Values of padded input that are copied at a time, about: 128 KiB.
+const BAND: usize = 1 << 15;
 
 /// Lines of output, counted over the whole batch, and a range of their channels.
 pub(crate) struct Task<'a> {
@@ -224,11 +227,12 @@ impl Correlation {
         let (input, output) = (self.input, self.output);
         let row = self.margins.around(input).width * input.channels;
         let (from, to) = task.lines;
+        let band = self.band((to - from).min(output.height));
         let mut line = from;
         while line < to {
             let image = line / output.height;
             let begin = line % output.height;
-            let end = (begin + to - line).min(output.height);
+            let end = (begin + to - line).min(output.height).min(begin + band);
             let base = (line - from) * output.width;
 
             let needed = self
@@ -248,7 +252,7 @@ impl Correlation {
                 let ((first, step, _), (left, across, wide)) = (phase.rows, phase.columns);
                 let grid = Grid {
                     width: wide,
-                    input: (phase.first.0 + low * phase.steps.0) * row
+                    input: (phase.first.0 + low * phase.steps.0 - needed.0) * row
                         + phase.first.1 * input.channels,
                     input_row: phase.steps.0 * row,
                     input_column: phase.steps.1 * input.channels,
@@ -275,6 +279,16 @@ impl Correlation {
             }
             line += end - begin;
         }
+    }
+
+    /// How many of `lines` of output to compute at a time, so that the copies of their input stay in the cache.
+    fn band(&self, lines: usize) -> usize {
+        if self.margins == Margins::default() || self.phases.len() > 1 {
+            return self.output.height;
+        }
+        let padded = self.margins.around(self.input);
+        let row = padded.width * padded.channels * self.phases[0].steps.0;
+        lines.div_ceil((lines * row).div_ceil(BAND).max(1)).max(1)
     }
 
     /// Runs `product`, which is that of the first group, for all of them.

@@ -69,7 +69,7 @@ impl Dense {
         let bounds = activation.bounds();
         let finish = Finish {
             bias,
-            bounds: bounds.flatten(),
+            bounds: bounds.unwrap_or(Finish::NONE.bounds),
         };
         split(
             MatrixMut::new(y, self.outputs),

@@ -57,6 +57,9 @@ impl fmt::Debug for Level {
     }
 }
 
+/// The lanes of the widest vectors, those of AVX-512.
+pub(crate) const WIDEST: usize = 16;
+
 /// The first values of `from` as a vector, the lanes past its end zero.
 #[inline(always)]
 pub(crate) fn load<S: Simd>(simd: S, from: &[f32]) -> S::f32s {
@@ -79,9 +82,20 @@ pub(crate) fn store<S: Simd>(simd: S, to: &mut [f32], value: S::f32s) {
     }
 }
 
-/// `value` held between `low` and `high`; NaN stays NaN, which the processor's own minimum and maximum don't promise.
+/// `value`, or `low` if it is less; NaN stays NaN, which the processor's own maximum doesn't promise.
+#[inline(always)]
+pub(crate) fn at_least<S: Simd>(simd: S, value: S::f32s, low: S::f32s) -> S::f32s {
+    simd.select_f32s(simd.less_than_f32s(value, low), low, value)
+}
+
+/// `value`, or `high` if it is more; NaN stays NaN.
+#[inline(always)]
+pub(crate) fn at_most<S: Simd>(simd: S, value: S::f32s, high: S::f32s) -> S::f32s {
+    simd.select_f32s(simd.greater_than_f32s(value, high), high, value)
+}
+
+/// `value` held between `low` and `high`; NaN stays NaN.
 #[inline(always)]
 pub(crate) fn clamp<S: Simd>(simd: S, value: S::f32s, low: S::f32s, high: S::f32s) -> S::f32s {
-    let value = simd.select_f32s(simd.less_than_f32s(value, low), low, value);
-    simd.select_f32s(simd.greater_than_f32s(value, high), high, value)
+    at_most(simd, at_least(simd, value, low), high)
 }

@@ -98,15 +98,15 @@ pub(crate) enum Factor {
 pub(crate) struct Finish<'a> {
     /// Added to each column.
     pub bias: Option<&'a [f32]>,
-    /// Bounds that the result is held between.
-    pub bounds: Option<(f32, f32)>,
+    /// Bounds that the result is held between; infinite ones cost nothing.
+    pub bounds: (f32, f32),
 }
 
 impl Finish<'_> {
     /// Nothing.
     pub const NONE: Finish<'static> = Finish {
         bias: None,
-        bounds: None,
+        bounds: (f32::NEG_INFINITY, f32::INFINITY),
     };
 }
 

@@ -4,7 +4,7 @@
 use pulp::Simd;
 
 use crate::grid::Cursor;
-use crate::level::{clamp, load, store};
+use crate::level::{WIDEST, at_least, at_most, clamp, load, store};
 use crate::matrix::MatrixMut;
 use crate::product::{Chunk, Finish, Product, Weights};
 
@@ -99,11 +99,20 @@ fn tile<S: Simd, const P: usize, const V: usize, const LANES: bool>(
                 }
             }
         }
-        if let Some((low, high)) = finish.bounds {
-            let (low, high) = (simd.splat_f32s(low), simd.splat_f32s(high));
+        let (low, high) = finish.bounds;
+        if low > f32::NEG_INFINITY {
+            let low = simd.splat_f32s(low);
             for p in 0..P {
                 for v in 0..V {
-                    sums[p][v] = clamp(simd, sums[p][v], low, high);
+                    sums[p][v] = at_least(simd, sums[p][v], low);
+                }
+            }
+        }
+        if high < f32::INFINITY {
+            let high = simd.splat_f32s(high);
+            for p in 0..P {
+                for v in 0..V {
+                    sums[p][v] = at_most(simd, sums[p][v], high);
                 }
             }
         }
@@ -128,12 +137,12 @@ fn tile<S: Simd, const P: usize, const V: usize, const LANES: bool>(
                 } else {
                     sum
                 };
-                let sum = match finish.bounds {
-                    Some((low, high)) => {
-                        clamp(simd, sum, simd.splat_f32s(low), simd.splat_f32s(high))
-                    }
-                    None => sum,
-                };
+                let sum = clamp(
+                    simd,
+                    sum,
+                    simd.splat_f32s(finish.bounds.0),
+                    simd.splat_f32s(finish.bounds.1),
+                );
                 store(simd, to, sum);
             }
         }
@@ -180,15 +189,12 @@ fn sum<S: Simd, const P: usize, const V: usize>(
         }
         row = row.wrapping_add(stride);
     }
-    for (term, &offset) in chunk.offsets.iter().enumerate().skip(ready) {
-        let row = &values[(chunk.weight + term) * stride + column..];
-        for v in 0..V {
-            let vector = load(simd, row.get(v * lanes..).unwrap_or_default());
-            for p in 0..P {
-                sums[p][v] =
-                    simd.mul_add_e_f32s(simd.splat_f32s(x[starts[p] + offset]), vector, sums[p][v]);
-            }
+    if ready < chunk.offsets.len() {
+        #[inline(always)]
+        fn value<S: Simd>(simd: S, x: &[f32], at: usize, _: usize) -> S::f32s {
+            simd.splat_f32s(x[at])
         }
+        add_rest(simd, &mut sums, x, starts, chunk, weights, ready, value);
     }
     sums
 }
@@ -236,19 +242,56 @@ fn sum_lanes<S: Simd, const P: usize, const V: usize>(
         }
         row = row.wrapping_add(stride);
     }
+    if ready < chunk.offsets.len() {
+        #[inline(always)]
+        fn value<S: Simd>(simd: S, x: &[f32], at: usize, column: usize) -> S::f32s {
+            load(simd, x.get(at + column..).unwrap_or_default())
+        }
+        add_rest(simd, &mut sums, x, starts, chunk, weights, ready, value);
+    }
+    sums
+}
+
+/// Adds the chunk's terms from `ready` on, which are read in part: their factors are `value(x, offset, column)`.
+#[allow(clippy::too_many_arguments)]
+#[inline(always)]
+fn add_rest<S: Simd, const P: usize, const V: usize>(
+    simd: S,
+    sums: &mut [[S::f32s; V]; P],
+    x: &[f32],
+    starts: &[usize; P],
+    chunk: &Chunk,
+    weights: Weights,
+    ready: usize,
+    value: impl Fn(S, &[f32], usize, usize) -> S::f32s,
+) {
+    let Weights {
+        values,
+        stride,
+        column,
+    } = weights;
+    // In memory, for these loops aren't unrolled; a copy of another type, for else the sums themselves would stay there.
+    let mut spilled = [[[0.0; WIDEST]; V]; P];
+    for p in 0..P {
+        for v in 0..V {
+            store(simd, &mut spilled[p][v], sums[p][v]);
+        }
+    }
     for (term, &offset) in chunk.offsets.iter().enumerate().skip(ready) {
         let row = &values[(chunk.weight + term) * stride + column..];
         for v in 0..V {
-            let vector = load(simd, row.get(v * lanes..).unwrap_or_default());
-            for p in 0..P {
-                let value = load(
-                    simd,
-                    x.get(starts[p] + offset + column + v * lanes..)
-                        .unwrap_or_default(),
-                );
-                sums[p][v] = simd.mul_add_e_f32s(value, vector, sums[p][v]);
+            let from = v * S::F32_LANES;
+            let vector = load(simd, row.get(from..).unwrap_or_default());
+            for (spilled, start) in spilled.iter_mut().zip(starts) {
+                let value = value(simd, x, start + offset, column + from);
+                let sum = simd.mul_add_e_f32s(value, vector, load(simd, &spilled[v]));
+                store(simd, &mut spilled[v], sum);
             }
         }
     }
-    sums
+    for p in 0..P {
+        for v in 0..V {
+            sums[p][v] = load(simd, &spilled[p][v]);
+        }
+    }
 }

@@ -267,7 +267,7 @@ impl Call<'_> {
             let pixels = &x[line / plan.tiles.0 * input.len()..][..input.len()];
             let pixels = plan.margins.pad(pixels, input, (top, top + PATCH), room);
             level.run(ToTile {
-                pixels: &pixels[top * padded_row + column * TILE * input.channels..],
+                pixels: &pixels[column * TILE * input.channels..],
                 row: padded_row,
                 channels: input.channels,
                 tiles: here,

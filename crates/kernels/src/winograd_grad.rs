@@ -81,7 +81,7 @@ impl Winograd {
                 let pixels = &x[image * input.len()..][..input.len()];
                 let pixels = self.margins.pad(pixels, input, (top, top + PATCH), room);
                 level.run(ToTile {
-                    pixels: &pixels[top * row + column * TILE * input.channels..],
+                    pixels: &pixels[column * TILE * input.channels..],
                     row,
                     channels: input.channels,
                     tiles: here,

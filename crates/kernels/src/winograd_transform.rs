@@ -3,7 +3,7 @@
 #![allow(clippy::needless_range_loop)]
 use pulp::{Simd, WithSimd};
 
-use crate::level::{clamp, load, store};
+use crate::level::{WIDEST, at_least, at_most, load, store};
 use crate::matrix::MatrixMut;
 use crate::product::Finish;
 use crate::winograd::{PATCH, POSITIONS, TILE};
@@ -124,9 +124,6 @@ impl WithSimd for ToTile<'_> {
         }
     }
 }
-
-/// The lanes of the widest vectors.
-const WIDEST: usize = 16;
 
 /// Transforms a vector of channels of 6 × 6 pixels, from one row and pixel to the next `down` and `across`.
 #[inline(always)]
@@ -285,7 +282,7 @@ fn finish_tile<S: Simd>(
     tile: &mut [[S::f32s; TILE]; TILE],
     check: &mut S::f32s,
     bias: S::f32s,
-    bounds: Option<(f32, f32)>,
+    (low, high): (f32, f32),
 ) {
     for y in 0..TILE {
         for x in 0..TILE {
@@ -293,11 +290,17 @@ fn finish_tile<S: Simd>(
             tile[y][x] = simd.add_f32s(tile[y][x], bias);
         }
     }
-    if let Some((low, high)) = bounds {
-        let (low, high) = (simd.splat_f32s(low), simd.splat_f32s(high));
+    if low > f32::NEG_INFINITY {
         for y in 0..TILE {
             for x in 0..TILE {
-                tile[y][x] = clamp(simd, tile[y][x], low, high);
+                tile[y][x] = at_least(simd, tile[y][x], simd.splat_f32s(low));
+            }
+        }
+    }
+    if high < f32::INFINITY {
+        for y in 0..TILE {
+            for x in 0..TILE {
+                tile[y][x] = at_most(simd, tile[y][x], simd.splat_f32s(high));
             }
         }
     }
