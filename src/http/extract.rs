@@ -87,11 +87,19 @@ pub(super) async fn read_body(request: Request, state: &AppState) -> Result<Byte
     }
 }
 
+/// The length of the body, where the request states it.
+pub(super) fn declared_length(headers: &HeaderMap) -> Option<u64> {
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
+}
+
 /// Refuses a body that says that it is too large, before any of it is read.
 pub(super) fn check_declared_length(headers: &HeaderMap, limit: u64) -> Result<(), Problem> {
-    let declared = headers.get(header::CONTENT_LENGTH);
-    let declared = declared.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    match declared {
+    match declared_length(headers) {
         Some(length) if length > limit => Err(too_large(limit)),
         _ => Ok(()),
     }

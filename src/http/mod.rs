@@ -113,6 +113,7 @@ pub fn router(state: AppState) -> Router {
         .merge(docs::page())
         .layer(DefaultBodyLimit::max(state.config.max_body_bytes))
         // From here on outwards: the last layer sees a request first.
+        .layer(from_fn_with_state(state.clone(), layers::read_small_body))
         .layer(from_fn_with_state(
             state.clone(),
             layers::refuse_while_draining,
