@@ -1,0 +1,192 @@
+//! How fast each kernel is: `cargo bench -p irori-kernels`, or `-- 'conv2d/.*/32$'` for some.
+//!
+//! Work is counted in floating-point operations, a multiplication and an addition each, so Criterion's `Gelem/s` are
+//! GFLOP/s. For convolutions these are the operations of the direct method, whatever method is used.
+use std::time::Duration;
+
+use criterion::measurement::WallTime;
+use criterion::{
+    BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
+};
+use kernels::{
+    Activation, BatchNorm, BatchNormGrads, Conv2d, Conv2dShape, Dense, Level, MaxPool2d, Padding2d,
+    Pool2dShape, column_sums, softmax,
+};
+
+const BATCHES: [usize; 4] = [1, 8, 32, 128];
+
+/// A square, stride 1.
+fn shape(
+    size: usize,
+    in_channels: usize,
+    out_channels: usize,
+    kernel: usize,
+    padding: usize,
+) -> Conv2dShape {
+    Conv2dShape {
+        input: (size, size),
+        in_channels,
+        out_channels,
+        kernel: (kernel, kernel),
+        stride: (1, 1),
+        dilation: (1, 1),
+        padding: Padding2d {
+            top: padding,
+            bottom: padding,
+            left: padding,
+            right: padding,
+        },
+        groups: 1,
+    }
+}
+
+/// Values between -1 and 1 that aren't all alike.
+fn values(len: usize) -> Vec<f32> {
+    (0..len)
+        .map(|index| (index.wrapping_mul(2_654_435_761) % 2001) as f32 / 1000.0 - 1.0)
+        .collect()
+}
+
+fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
+    let mut group = criterion.benchmark_group(name);
+    group
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(800));
+    group
+}
+
+fn conv2d(criterion: &mut Criterion) {
+    let shapes = [
+        ("3x3 1-32 on 28", shape(28, 1, 32, 3, 0)),
+        ("3x3 32-64 on 26", shape(26, 32, 64, 3, 0)),
+        ("3x3 3-32 on 32", shape(32, 3, 32, 3, 1)),
+        ("3x3 64-64 on 16", shape(16, 64, 64, 3, 1)),
+        ("3x3 128-128 on 8", shape(8, 128, 128, 3, 1)),
+        ("1x1 64-128 on 24", shape(24, 64, 128, 1, 0)),
+        ("5x5 32-64 on 14", shape(14, 32, 64, 5, 2)),
+        (
+            "3x3 depthwise 64 on 48",
+            Conv2dShape {
+                groups: 64,
+                ..shape(48, 64, 64, 3, 1)
+            },
+        ),
+    ];
+    for (name, shape) in shapes {
+        let plan = Conv2d::new(shape).unwrap();
+        let mut group = group(criterion, &format!("conv2d {name}"));
+        for batch in BATCHES {
+            let terms = plan.kernel_len() / shape.out_channels;
+            group.throughput(Throughput::Elements(
+                (2 * batch * plan.output_len() * terms) as u64,
+            ));
+            let (x, dy) = (
+                values(batch * plan.input_len()),
+                values(batch * plan.output_len()),
+            );
+            let (kernel, bias) = (values(plan.kernel_len()), values(shape.out_channels));
+            let prepared = plan.prepare(kernel.clone()).unwrap();
+            let (mut y, mut dx, mut dkernel) = (dy.clone(), x.clone(), kernel.clone());
+            group.bench_function(BenchmarkId::new("forward", batch), |bencher| {
+                bencher.iter(|| {
+                    plan.forward_prepared(&x, &prepared, Some(&bias), Activation::Relu, &mut y)
+                        .unwrap()
+                });
+            });
+            group.bench_function(BenchmarkId::new("grad_input", batch), |bencher| {
+                bencher.iter(|| plan.grad_input(&dy, &kernel, &mut dx).unwrap());
+            });
+            group.bench_function(BenchmarkId::new("grad_kernel", batch), |bencher| {
+                bencher.iter(|| plan.grad_kernel(&x, &dy, &mut dkernel).unwrap());
+            });
+        }
+    }
+}
+
+fn dense(criterion: &mut Criterion) {
+    for (inputs, outputs) in [(9216, 128), (128, 10)] {
+        let plan = Dense::new(inputs, outputs).unwrap();
+        let mut group = group(criterion, &format!("dense {inputs}-{outputs}"));
+        for batch in BATCHES {
+            group.throughput(Throughput::Elements((2 * batch * inputs * outputs) as u64));
+            let (x, kernel, bias) = (
+                values(batch * inputs),
+                values(inputs * outputs),
+                values(outputs),
+            );
+            let dy = values(batch * outputs);
+            let (mut y, mut dx, mut dkernel) = (dy.clone(), x.clone(), kernel.clone());
+            group.bench_function(BenchmarkId::new("forward", batch), |bencher| {
+                bencher.iter(|| {
+                    plan.forward(&x, &kernel, Some(&bias), Activation::Relu, &mut y)
+                        .unwrap()
+                });
+            });
+            group.bench_function(BenchmarkId::new("grad_input", batch), |bencher| {
+                bencher.iter(|| plan.grad_input(&dy, &kernel, &mut dx).unwrap());
+            });
+            group.bench_function(BenchmarkId::new("grad_kernel", batch), |bencher| {
+                bencher.iter(|| plan.grad_kernel(&x, &dy, &mut dkernel).unwrap());
+            });
+        }
+    }
+}
+
+/// Those that are bound by memory; work is counted in values of the input.
+fn elementwise(criterion: &mut Criterion) {
+    let level = Level::default();
+    let (batch, channels) = (32, 64);
+    let x = values(batch * 24 * 24 * channels);
+    let mut group = group(criterion, "elementwise");
+    group.throughput(Throughput::Elements(x.len() as u64));
+
+    let window = Pool2dShape {
+        input: (24, 24),
+        channels,
+        window: (2, 2),
+        stride: (2, 2),
+        padding: Padding2d::default(),
+    };
+    let pool = MaxPool2d::new(window).unwrap();
+    let (mut y, mut dx) = (values(batch * pool.output_len()), x.clone());
+    group.bench_function("max_pool2d", |bencher| {
+        bencher.iter(|| pool.forward(&x, &mut y).unwrap())
+    });
+    group.bench_function("max_pool2d grad_input", |bencher| {
+        bencher.iter(|| pool.grad_input(&x, &y, &mut dx).unwrap());
+    });
+
+    let norm = BatchNorm::new(channels, 1e-3).unwrap();
+    let (mut mean, mut variance, mut y) = (vec![0.0; channels], vec![0.0; channels], x.clone());
+    group.bench_function("batch_norm", |bencher| {
+        bencher.iter(|| {
+            norm.forward(&x, None, None, &mut mean, &mut variance, &mut y)
+                .unwrap()
+        });
+    });
+    let (mut dgamma, mut dbeta) = (mean.clone(), mean.clone());
+    group.bench_function("batch_norm grad", |bencher| {
+        bencher.iter(|| {
+            let grads = BatchNormGrads {
+                dx: &mut dx,
+                dgamma: &mut dgamma,
+                dbeta: &mut dbeta,
+            };
+            norm.grad(&x, None, &mean, &variance, &y, grads).unwrap();
+        });
+    });
+
+    group.bench_function("column_sums", |bencher| {
+        bencher.iter(|| column_sums(level, &x, &mut dbeta).unwrap());
+    });
+    group.bench_function("sigmoid", |bencher| {
+        bencher.iter(|| Activation::Sigmoid.apply(level, &mut y));
+    });
+    group.bench_function("softmax of 64", |bencher| {
+        bencher.iter(|| softmax(level, &mut y, 64).unwrap())
+    });
+}
+
+criterion_group!(benches, conv2d, dense, elementwise);
+criterion_main!(benches);
