@@ -7,13 +7,19 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{OpenApi as Contract, SecurityRequirement};
-use utoipa::{Modify, OpenApi};
+use utoipa::{Modify, OpenApi, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::problem::{Problem, ProblemBody, ProblemCode, documented, refusals};
 use super::state::AppState;
 
 const BEARER: &str = "admin_token";
+
+/// A file as the body, or as a part of it.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[allow(dead_code, reason = "describes bytes in the contract")]
+pub(super) struct BinaryBody(Vec<u8>);
 
 /// What the contract says beside the routes.
 #[derive(OpenApi)]

@@ -15,7 +15,7 @@ use crate::evaluation::{Evaluation, History, confusion_svg, history_svg};
 use crate::serving::Servable;
 
 refusals!(Refusals:
-    "invalid_path", "model_not_found", "version_not_found", "version_broken", "model_unavailable",
+    "invalid_path", "invalid_model_name", "model_not_found", "version_not_found", "version_broken", "model_unavailable",
     "evaluation_not_found", "history_not_found", "too_many_classes_to_draw", "no_epochs", "drawing_failed",
     "confusion_matrix_shape",
 );

@@ -12,6 +12,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::docs::BinaryBody;
 use super::extract::{FORM, check_declared_length, is_json, media_type, parse_json, read_body};
 use super::extract::{too_large, too_slow};
 use super::problem::Problem;
@@ -39,6 +40,7 @@ pub(super) struct SentImage {
 pub(super) struct JsonImages<'a> {
     /// The images, answered in this order.
     #[serde(borrow)]
+    #[schema(min_items = 1)]
     images: Vec<JsonImage<'a>>,
 }
 
@@ -60,7 +62,7 @@ pub(super) struct JsonImage<'a> {
 )]
 pub(super) struct MultipartImages {
     /// The image files. Any field name does; each part with a file name is an image.
-    #[schema(value_type = Vec<String>, format = Binary)]
+    #[schema(value_type = Vec<BinaryBody>, min_items = 1)]
     file: Vec<Bytes>,
 }
 

@@ -20,7 +20,11 @@ use crate::serving::{Servable, ServingError};
 #[into_params(parameter_in = Path)]
 pub(super) struct OfModel {
     /// The model's name.
-    #[param(example = "digits")]
+    #[param(
+        example = "digits",
+        max_length = 63,
+        pattern = "^[A-Za-z0-9]([.]?[A-Za-z0-9_-])*[.]?$"
+    )]
     pub(super) model: String,
 }
 
@@ -29,7 +33,11 @@ pub(super) struct OfModel {
 #[into_params(parameter_in = Path)]
 pub(super) struct OfVersion {
     /// The model's name.
-    #[param(example = "digits")]
+    #[param(
+        example = "digits",
+        max_length = 63,
+        pattern = "^[A-Za-z0-9]([.]?[A-Za-z0-9_-])*[.]?$"
+    )]
     pub(super) model: String,
     /// The version's number.
     #[param(example = 1, minimum = 1)]
@@ -181,7 +189,7 @@ pub(super) async fn servable(
 
 refusals!(ListRefusals: "internal");
 refusals!(ModelRefusals: "invalid_path", "model_not_found", "invalid_model_name");
-refusals!(VersionRefusals: "invalid_path", "model_not_found", "version_not_found", "version_broken", "model_unavailable");
+refusals!(VersionRefusals: "invalid_path", "invalid_model_name", "model_not_found", "version_not_found", "version_broken", "model_unavailable");
 
 /// List the models
 #[utoipa::path(

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::docs::BinaryBody;
 use super::extract::{Path, Query};
 use super::images::{self, JsonImages, MultipartImages};
 use super::models::{OfModel, OfVersion};
@@ -53,7 +54,8 @@ refusals!(Refusals:
     "invalid_path", "invalid_query", "invalid_request", "invalid_json", "invalid_base64", "invalid_multipart",
     "body_incomplete", "no_image", "too_many_images", "image_empty", "image_unrecognised", "image_too_large",
     "image_too_many_pixels", "image_too_much_memory", "image_too_many_scans", "image_truncated", "image_corrupt",
-    "image_unsupported", "payload_too_large", "unsupported_media_type", "model_not_found", "model_required",
+    "image_unsupported", "payload_too_large", "unsupported_media_type", "invalid_model_name",
+    "model_not_found", "model_required",
     "version_not_found", "version_broken", "model_unavailable", "request_timeout", "queue_full", "deadline_exceeded",
 );
 
@@ -65,7 +67,7 @@ refusals!(Refusals:
     post, path = "/predict", tag = "predict", operation_id = "predict",
     params(Options),
     request_body(content(
-        ([u8] = "image/*"), ([u8] = "application/octet-stream"),
+        (BinaryBody = "image/*"), (BinaryBody = "application/octet-stream"),
         (MultipartImages = "multipart/form-data"), (JsonImages = "application/json"),
     )),
     responses(
@@ -91,7 +93,7 @@ pub(super) async fn default_model(
     post, path = "/models/{model}/predict", tag = "predict", operation_id = "predict_with_model",
     params(OfModel, Options),
     request_body(content(
-        ([u8] = "image/*"), ([u8] = "application/octet-stream"),
+        (BinaryBody = "image/*"), (BinaryBody = "application/octet-stream"),
         (MultipartImages = "multipart/form-data"), (JsonImages = "application/json"),
     )),
     responses(
@@ -117,7 +119,7 @@ pub(super) async fn model(
     post, path = "/models/{model}/versions/{version}/predict", tag = "predict", operation_id = "predict_with_version",
     params(OfVersion, Options),
     request_body(content(
-        ([u8] = "image/*"), ([u8] = "application/octet-stream"),
+        (BinaryBody = "image/*"), (BinaryBody = "application/octet-stream"),
         (MultipartImages = "multipart/form-data"), (JsonImages = "application/json"),
     )),
     responses(

@@ -13,6 +13,7 @@ use tokio::io::AsyncWriteExt;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::dataset::{BadFiles, StoreError, StoredDataset};
+use crate::http::docs::BinaryBody;
 use crate::http::extract::{Path, Query, check_declared_length, media_type, too_large, too_slow};
 use crate::http::problem::{Problem, refusals};
 use crate::http::state::AppState;
@@ -22,7 +23,11 @@ use crate::http::state::AppState;
 #[into_params(parameter_in = Path)]
 pub(in crate::http) struct OfDataset {
     /// The data set's name.
-    #[param(example = "fashion-mnist")]
+    #[param(
+        example = "fashion-mnist",
+        max_length = 63,
+        pattern = "^[A-Za-z0-9]([.]?[A-Za-z0-9_-])*[.]?$"
+    )]
     dataset: String,
 }
 
@@ -33,7 +38,7 @@ pub(in crate::http) struct OfDataset {
 #[derive(Default)]
 pub(in crate::http) struct UploadOptions {
     /// Whether files that are no readable image are left out and listed (`skip`), or refuse the whole upload (`refuse`).
-    #[param(value_type = String, default = "skip", example = "skip")]
+    #[param(inline, default = "skip", example = "skip")]
     on_bad_file: BadFiles,
 }
 
@@ -63,8 +68,8 @@ refusals!(DeleteRefusals: "invalid_path", "invalid_dataset_name", "dataset_not_f
     put, path = "/admin/datasets/{dataset}", tag = "datasets", operation_id = "put_dataset",
     params(OfDataset, UploadOptions),
     request_body(description = "The archive.", content(
-        ([u8] = "application/zip"), ([u8] = "application/x-tar"), ([u8] = "application/gzip"),
-        ([u8] = "application/octet-stream"),
+        (BinaryBody = "application/zip"), (BinaryBody = "application/x-tar"), (BinaryBody = "application/gzip"),
+        (BinaryBody = "application/octet-stream"),
     )),
     responses(
         (status = 201, description = "It is there, under a new name.", body = StoredDataset,

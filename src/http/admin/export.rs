@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
+use crate::http::docs::BinaryBody;
 use crate::http::extract::{Path, Query};
 use crate::http::models::OfVersion;
 use crate::http::problem::{Problem, refusals};
@@ -57,7 +58,7 @@ pub(in crate::http) struct ExportQuery {
 }
 
 refusals!(ExportRefusals:
-    "invalid_path", "invalid_query", "model_not_found", "version_not_found", "version_broken",
+    "invalid_path", "invalid_model_name", "invalid_query", "model_not_found", "version_not_found", "version_broken",
 );
 
 /// Export a version
@@ -66,8 +67,8 @@ refusals!(ExportRefusals:
     params(OfVersion, ExportQuery),
     responses(
         (status = 200, description = "The file.", content(
-            ([u8] = "application/x-hdf5"), ([u8] = "application/zip"), (Object = "application/json"),
-            ([u8] = "application/octet-stream"),
+            (BinaryBody = "application/x-hdf5"), (BinaryBody = "application/zip"), (Object = "application/json"),
+            (BinaryBody = "application/octet-stream"),
         ), headers(("content-disposition" = String, description = "The file's name."))),
         ExportRefusals,
     ),

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::architecture::Architecture;
+use crate::http::docs::BinaryBody;
 use crate::http::extract::{
     Path, Query, check_declared_length, media_type, parse_json, too_large, too_slow,
 };
@@ -42,7 +43,7 @@ pub(in crate::http) struct ImportQuery {
 )]
 pub(in crate::http) struct ImportForm {
     /// The model: `.h5`, `.keras` or `.safetensors`.
-    #[schema(value_type = String, format = Binary)]
+    #[schema(value_type = BinaryBody)]
     file: Bytes,
     /// The names of the classes: a JSON list, or separated by commas.
     labels: Option<String>,
@@ -81,7 +82,7 @@ refusals!(ImportRefusals:
 #[utoipa::path(
     post, path = "/admin/models/{model}/versions", tag = "lifecycle", operation_id = "import_version",
     params(OfModel, ImportQuery),
-    request_body(content(([u8] = "application/octet-stream"), (ImportForm = "multipart/form-data"))),
+    request_body(content((BinaryBody = "application/octet-stream"), (ImportForm = "multipart/form-data"))),
     responses(
         (status = 201, description = "It is published.", body = Published,
             headers(("location" = String, description = "Where the version is described."))),
