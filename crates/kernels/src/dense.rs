@@ -1,7 +1,7 @@
 //! Fully connected layers.
 use crate::activation::Activation;
 use crate::correlation::tasks;
-use crate::error::{ShapeError, batch, length, nonzero, volume};
+use crate::error::{ShapeError, batch, length, nonzero, terms, volume};
 use crate::grid::Grid;
 use crate::level::Level;
 use crate::matrix::MatrixMut;
@@ -33,6 +33,8 @@ impl Dense {
             ("the number of outputs", outputs),
         ])?;
         volume("the kernel", &[inputs, outputs])?;
+        terms(inputs)?;
+        terms(outputs)?;
         let chunks = |terms| Chunk::cut(&Vec::from_iter(0..terms), 0);
         Ok(Self {
             inputs,

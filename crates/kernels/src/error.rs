@@ -107,6 +107,20 @@ pub(crate) fn volume(what: &'static str, sizes: &[usize]) -> Result<usize, Shape
         .ok_or(ShapeError::TooLarge { what })
 }
 
+/// Terms of one output value at most; a plan keeps a list of them.
+const TERMS: usize = 1 << 24;
+
+/// Refuses sums whose list of terms would be a burden on memory.
+pub(crate) fn terms(count: usize) -> Result<(), ShapeError> {
+    if count <= TERMS {
+        Ok(())
+    } else {
+        Err(ShapeError::TooLarge {
+            what: "the number of terms in one output value",
+        })
+    }
+}
+
 /// Refuses a size of 0.
 pub(crate) fn nonzero(sizes: &[(&'static str, usize)]) -> Result<(), ShapeError> {
     match sizes.iter().find(|(_, size)| *size == 0) {

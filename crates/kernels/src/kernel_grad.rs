@@ -11,7 +11,7 @@ use crate::scratch::with_scratch;
 
 /// The plan, derived from that of the forward pass.
 ///
-/// The kernel is a matrix whose rows are taps × input channels and whose columns are output channels. As a [`product`]
+/// The kernel is a matrix whose rows are taps × input channels and whose columns are output channels. As a [`Product`]
 /// its rows begin at the taps, its terms are the pixels, and its weights the output gradient.
 pub(crate) struct KernelGrad {
     input: Frame,

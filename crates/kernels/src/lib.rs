@@ -37,8 +37,6 @@ mod tile;
 mod transpose;
 mod window;
 mod winograd;
-mod winograd_grad;
-mod winograd_transform;
 
 pub use activation::Activation;
 pub use batch_norm::{BatchNorm, BatchNormGrads};

@@ -340,6 +340,13 @@ fn refusals_say_what_is_wrong() {
     assert_eq!(code(shape(5, (4, 6), 3, 3)), "padding_exceeds_window");
     assert_eq!(
         code(Conv2dShape {
+            in_channels: 1 << 40,
+            ..good
+        }),
+        "size_too_large"
+    );
+    assert_eq!(
+        code(Conv2dShape {
             in_channels: 1 << 62,
             ..good
         }),

@@ -4,13 +4,17 @@
 //! products with the transformed inputs are summed over tiles, and the 36 sums go back to 3 × 3 weights.
 use rayon::prelude::*;
 
+use super::kernels::{GradToTile, TurnBack};
+use super::tiles::ToTile;
+use super::{PATCH, POSITIONS, TILE, Winograd};
 use crate::grid::Grid;
 use crate::level::Level;
 use crate::matrix::MatrixMut;
 use crate::product::{Chunk, Factor, Finish, Product, Start, Weights};
 use crate::scratch::with_scratch;
-use crate::winograd::{PATCH, POSITIONS, TILE, Winograd};
-use crate::winograd_transform::{GradToTile, ToTile, TurnBack};
+
+/// Tiles that a batch must have for the transforms of the kernel's gradient to be worth their while.
+const FEWEST: usize = 16;
 
 /// Tiles whose values lie together, and are summed in one go.
 const CHUNK: usize = 32;
@@ -19,17 +23,20 @@ const CHUNK: usize = 32;
 const HELD: usize = 1 << 21;
 
 impl Winograd {
-    /// Fills `dkernel` from the images in `x` and the gradients of their outputs; answers whether all of it is finite. If
-    /// it isn't, that may be this method's doing.
+    /// Fills `dkernel` from the images in `x` and the gradients of their outputs; answers whether it has. It hasn't if the
+    /// batch is too small to be worth it, or if something isn't finite, which may be this method's doing.
     pub fn grad_kernel(&self, level: Level, x: &[f32], dy: &[f32], dkernel: &mut [f32]) -> bool {
         let (inputs, outputs) = (self.input.channels, self.output.channels);
         let tiles = x.len() / self.input.len() * self.tiles.0 * self.tiles.1;
+        if tiles < FEWEST {
+            return false;
+        }
         let chunk = POSITIONS * CHUNK * (inputs + outputs);
         let chunks = (HELD / chunk).max(1).min(tiles.div_ceil(CHUNK));
         with_scratch(chunks * chunk + self.turned_len(), |room| {
             let (sums, values) = room.split_at_mut(self.turned_len());
             sums.fill(0.0);
-            for first in (0..tiles).step_by((chunks * CHUNK).max(1)) {
+            for first in (0..tiles).step_by(chunks * CHUNK) {
                 let count = (tiles - first).min(chunks * CHUNK);
                 let values = &mut values[..count.div_ceil(CHUNK) * chunk];
                 values

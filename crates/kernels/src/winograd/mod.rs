@@ -6,18 +6,24 @@
 //!
 //! The transforms add and subtract neighbours, so an infinity or NaN would spread over its tile, and large values could
 //! overflow. Where a result isn't finite, its line of tiles is computed anew, directly.
+mod grad;
+mod kernels;
+mod lines;
+mod tiles;
+
+use self::kernels::Turn;
+use self::tiles::{FromTile, ToTile};
 use crate::correlation::{Correlation, Frame, Margins, Task, tasks};
 use crate::grid::Grid;
 use crate::level::Level;
 use crate::matrix::MatrixMut;
 use crate::product::{Chunk, Factor, Finish, Product, Start, Weights};
 use crate::scratch::with_scratch;
-use crate::winograd_transform::{FromTile, ToTile, Turn};
 
 /// Rows and columns of a tile of output, of its input, and the number of positions.
-pub(crate) const TILE: usize = 4;
-pub(crate) const PATCH: usize = 6;
-pub(crate) const POSITIONS: usize = PATCH * PATCH;
+const TILE: usize = 4;
+const PATCH: usize = 6;
+const POSITIONS: usize = PATCH * PATCH;
 
 /// Columns of output that are checked, and if need be computed anew, together. Tasks part at multiples of it, so what is
 /// computed anew doesn't depend on them.
@@ -29,11 +35,11 @@ const CACHE: usize = 1 << 16;
 /// The plan of a convolution, made from that of the direct one.
 #[derive(Debug, Clone)]
 pub(crate) struct Winograd {
-    pub input: Frame,
-    pub output: Frame,
-    pub margins: Margins,
+    input: Frame,
+    output: Frame,
+    margins: Margins,
     /// Lines of tiles in an image, and tiles in a line.
-    pub tiles: (usize, usize),
+    tiles: (usize, usize),
     chunks: Vec<Chunk>,
 }
 
