@@ -37,8 +37,8 @@ pub(in crate::http) struct OfDataset {
 #[into_params(parameter_in = Query)]
 #[derive(Default)]
 pub(in crate::http) struct UploadOptions {
-    /// Whether files that are no readable image are left out and listed (`skip`), or refuse the whole upload (`refuse`).
-    #[param(inline, default = "skip", example = "skip")]
+    /// Whether files that are no readable image are left out and listed (`skip`, the default), or refuse the whole upload (`refuse`).
+    #[param(inline, example = "skip")]
     on_bad_file: BadFiles,
 }
 
