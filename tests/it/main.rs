@@ -1,9 +1,11 @@
 //! The integration tests: one binary, a module per capability.
 
 mod architecture;
+mod contract;
 mod dataset;
 mod evaluation;
 mod house;
+mod http;
 mod imaging;
 mod interchange;
 mod keras;
