@@ -18,6 +18,7 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 mod activation;
+mod aligned;
 mod batch_norm;
 mod conv2d;
 mod correlation;

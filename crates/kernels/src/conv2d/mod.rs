@@ -2,6 +2,7 @@
 mod back;
 
 use crate::activation::Activation;
+use crate::aligned::Aligned;
 use crate::correlation::{Correlation, Frame, Margins, Phase};
 use crate::error::{ShapeError, batch, length, nonzero, terms, volume};
 use crate::kernel_grad::KernelGrad;
@@ -66,7 +67,7 @@ pub struct Conv2d {
 #[derive(Debug, Clone)]
 pub struct PreparedKernel {
     kernel: Vec<f32>,
-    turned: Option<Vec<f32>>,
+    turned: Option<Aligned>,
 }
 
 impl Conv2d {
@@ -270,7 +271,7 @@ impl Conv2d {
     ) -> Result<(), ShapeError> {
         self.check(x.len(), kernel.kernel.len(), y.len())?;
         // Another shape may have kernels of the same length and need something else derived from them.
-        let turned = kernel.turned.as_ref().map_or(0, Vec::len);
+        let turned = kernel.turned.as_ref().map_or(0, |turned| turned.len());
         length(
             "the prepared kernel",
             turned,

@@ -13,6 +13,7 @@ mod tiles;
 
 use self::kernels::Turn;
 use self::tiles::{FromTile, ToTile};
+use crate::aligned::{Aligned, LINE};
 use crate::correlation::{Correlation, Frame, Margins, Task, tasks};
 use crate::grid::Grid;
 use crate::level::Level;
@@ -95,8 +96,8 @@ impl Winograd {
     }
 
     /// The kernel, `[3, 3, input channels, output channels]`, transformed: `[36, input channels, output channels]`.
-    pub fn turn(&self, level: Level, kernel: &[f32]) -> Vec<f32> {
-        let mut turned = vec![0.0; self.turned_len()];
+    pub fn turn(&self, level: Level, kernel: &[f32]) -> Aligned {
+        let mut turned = Aligned::zeros(self.turned_len());
         level.run(Turn {
             kernel,
             turned: &mut turned,
@@ -221,8 +222,9 @@ impl Call<'_> {
             columns,
         };
         let mut spoiled = Vec::new();
-        with_scratch(plan.margins.room(plan.input) + block.room(), |room| {
-            let (room, values) = room.split_at_mut(plan.margins.room(plan.input));
+        let padding = plan.margins.room(plan.input).next_multiple_of(LINE);
+        with_scratch(padding + block.room(), |room| {
+            let (room, values) = room.split_at_mut(padding);
             for first in (0..total).step_by(most) {
                 self.block(
                     &block,
@@ -369,11 +371,11 @@ struct Block {
 impl Block {
     /// From one position to the next. The odd vector keeps positions out of each other's way in the cache.
     fn patch_stride(&self) -> usize {
-        self.most * self.inputs + 16
+        (self.most * self.inputs).next_multiple_of(LINE) + LINE
     }
 
     fn sum_stride(&self) -> usize {
-        self.most * self.columns + 16
+        (self.most * self.columns).next_multiple_of(LINE) + LINE
     }
 
     fn room(&self) -> usize {
