@@ -39,9 +39,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     let version = args.which.version(&repository)?;
     let model = args.which.model.as_str();
     let file = repository.load(model, version)?.export(args.format)?;
-    let path = args.output.unwrap_or_else(|| {
-        PathBuf::from(format!("{model}-{version}.{}", args.format.extension()))
-    });
+    let path = args
+        .output
+        .unwrap_or_else(|| PathBuf::from(format!("{model}-{version}.{}", args.format.extension())));
     write_whole(&path, &file)?;
     println!("Wrote version {version} of {model} to {}.", path.display());
     Ok(())

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use super::options::{ModelsFolder, model_name};
-use super::summary::{read_architecture, read_text};
-use crate::interchange::import;
+use super::summary::read_text;
+use crate::interchange::{import, import_beside};
 use crate::repository::{Draft, ImportOptions, ModelName};
 
 /// The largest model file that is read.
 const MAX_MODEL_BYTES: u64 = 16 << 30;
+/// The largest architecture file that is read.
+const MAX_ARCHITECTURE_BYTES: u64 = 64 << 20;
 /// The largest file of labels or preprocessing that is read.
 const MAX_TEXT_BYTES: u64 = 16 << 20;
 
@@ -28,7 +30,12 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     architecture: Option<PathBuf>,
     /// The names of the classes in the order of the outputs; without them 0, 1, 2, …
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with = "labels_file")]
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        conflicts_with = "labels_file"
+    )]
     labels: Option<Vec<String>>,
     /// A file with such names, one a line.
     #[arg(long, value_name = "FILE")]
@@ -42,7 +49,6 @@ pub(super) struct Args {
 pub(super) fn run(args: Args) -> anyhow::Result<()> {
     let repository = args.models.open()?;
     let name = || args.file.display().to_string();
-    let architecture = args.architecture.as_deref().map(read_architecture).transpose()?;
     let labels = match &args.labels_file {
         Some(file) => {
             let text = read_text(file, MAX_TEXT_BYTES)?;
@@ -64,7 +70,16 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         name()
     );
     let file = std::fs::read(&args.file).with_context(name)?;
-    let imported = import(file, architecture).with_context(name)?;
+    let imported = match &args.architecture {
+        Some(document) => {
+            let text = read_text(document, MAX_ARCHITECTURE_BYTES)?;
+            let document =
+                serde_json::from_str(&text).with_context(|| document.display().to_string())?;
+            import_beside(file, document)
+        }
+        None => import(file, None),
+    }
+    .with_context(name)?;
     let options = ImportOptions {
         labels,
         preprocessing,

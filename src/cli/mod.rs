@@ -20,12 +20,12 @@ use clap::{Parser, Subcommand};
 
 /// A hearth for Burn models: define, train, evaluate and serve image classifiers.
 #[derive(Parser)]
-#[command(name = "irori", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "irori", version, max_term_width = 100)]
 pub struct Cli {
     /// How much is logged to stderr: error, warn, info, debug, trace, or a filter such as
-    /// `irori=debug,tower_http=info`.
-    #[arg(long, global = true, env = "IRORI_LOG", default_value = "info")]
-    log: String,
+    /// `irori=debug,tower_http=info`; without it info for serve, and warn for the other commands.
+    #[arg(long, global = true, env = "IRORI_LOG")]
+    log: Option<String>,
     /// How it is logged: for people, or a JSON object a line for machines.
     #[arg(long, global = true, env = "IRORI_LOG_FORMAT", default_value = "text")]
     log_format: LogFormat,
@@ -85,14 +85,22 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
 }
 
 fn start_logging(cli: &Cli) -> anyhow::Result<()> {
+    use std::io::IsTerminal;
+
     use anyhow::Context;
     use tracing_subscriber::EnvFilter;
 
-    let filter = EnvFilter::try_new(&cli.log).with_context(|| {
-        format!("--log {}: expected error, warn, info, debug, trace or a filter", cli.log)
+    let log = match (&cli.log, &cli.command) {
+        (Some(log), _) => log,
+        (None, Command::Serve(_)) => "info",
+        (None, _) => "warn",
+    };
+    let filter = EnvFilter::try_new(log).with_context(|| {
+        format!("--log {log}: expected error, warn, info, debug, trace or a filter")
     })?;
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match cli.log_format {
         LogFormat::Text => subscriber.init(),

@@ -71,7 +71,15 @@ fn list(repository: &Repository) -> anyhow::Result<()> {
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["MODEL", "VERSION", "SERVING", "ORIGIN", "CREATED", "PARAMETERS", "ACCURACY"]);
+    table.set_header([
+        "MODEL",
+        "VERSION",
+        "SERVING",
+        "ORIGIN",
+        "CREATED",
+        "PARAMETERS",
+        "ACCURACY",
+    ]);
     for model in models {
         let listing = repository.describe(&model)?;
         for version in &listing.versions {
@@ -92,7 +100,11 @@ fn list(repository: &Repository) -> anyhow::Result<()> {
                         number,
                         serving.into(),
                         format!("{:?}", stored.card.lineage.origin).to_lowercase(),
-                        stored.card.created_at.strftime("%Y-%m-%d %H:%M").to_string(),
+                        stored
+                            .card
+                            .created_at
+                            .strftime("%Y-%m-%d %H:%M")
+                            .to_string(),
                         stored.card.parameters.to_string(),
                         accuracy.unwrap_or_default(),
                     ]);

@@ -11,7 +11,12 @@ use crate::training::Source;
 #[derive(clap::Args)]
 pub(super) struct ModelsFolder {
     /// The folder of models: a folder for each model in it, and in that one for each version.
-    #[arg(long = "models", env = "IRORI_MODELS", default_value = "models", value_name = "DIR")]
+    #[arg(
+        long = "models",
+        env = "IRORI_MODELS",
+        default_value = "models",
+        value_name = "DIR"
+    )]
     folder: PathBuf,
 }
 

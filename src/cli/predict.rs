@@ -15,7 +15,11 @@ use crate::serving::{Prediction, Servable};
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// Image files: PNG, JPEG, WebP, GIF, BMP or TIFF.
-    #[arg(value_name = "IMAGE", required_unless_present = "tensor", conflicts_with = "tensor")]
+    #[arg(
+        value_name = "IMAGE",
+        required_unless_present = "tensor",
+        conflicts_with = "tensor"
+    )]
     images: Vec<PathBuf>,
     /// Instead of images: a safetensors file with a tensor "x", [N, …] as the network takes it, with
     /// no preprocessing.
@@ -84,7 +88,11 @@ fn predict_tensor(stored: &StoredVersion, tensor: &Path, output: &Path) -> anyho
     let input = stored.architecture.input_shape();
     let count = match x.shape.split_first() {
         Some((&count, rest)) if rest == input.dims() => count,
-        _ => bail!("{}: \"x\" has the shape {:?}; expected {input}", name(), x.shape),
+        _ => bail!(
+            "{}: \"x\" has the shape {:?}; expected {input}",
+            name(),
+            x.shape
+        ),
     };
     let network = Network::new(&stored.architecture, &stored.parameters, &Device::flex())?;
     let values = network.predict(x.values.clone(), count);

@@ -103,7 +103,9 @@ fn epoch_line(epoch: &Epoch, epochs: usize) -> String {
         epoch.epoch, epoch.seconds, epoch.accuracy, epoch.loss
     );
     if let (Some(accuracy), Some(loss)) = (epoch.val_accuracy, epoch.val_loss) {
-        line.push_str(&format!(" - val_accuracy: {accuracy:.4} - val_loss: {loss:.4}"));
+        line.push_str(&format!(
+            " - val_accuracy: {accuracy:.4} - val_loss: {loss:.4}"
+        ));
     }
     line.push_str(&format!(" - {:.0} images/s", epoch.images_per_second));
     line

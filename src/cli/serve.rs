@@ -30,17 +30,38 @@ pub(super) struct Args {
     /// What opens /admin, as "Authorization: Bearer TOKEN"; several separated by commas all open
     /// it. Other users of this machine can read it in the list of processes: prefer the
     /// environment or a file. Without any, one is made and kept in the data folder.
-    #[arg(long, env = "IRORI_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true, value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "IRORI_ADMIN_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
     admin_token: Vec<String>,
     /// A file with such tokens, one a line.
-    #[arg(long, env = "IRORI_ADMIN_TOKEN_FILE", value_name = "FILE", conflicts_with = "admin_token")]
+    #[arg(
+        long,
+        env = "IRORI_ADMIN_TOKEN_FILE",
+        value_name = "FILE",
+        conflicts_with = "admin_token"
+    )]
     admin_token_file: Option<PathBuf>,
     /// Images that may be in the server at once, being decoded, waiting or computed; a request that
     /// finds no room is answered 429 at once.
-    #[arg(long, env = "IRORI_QUEUE", default_value_t = 1024, value_name = "IMAGES")]
+    #[arg(
+        long,
+        env = "IRORI_QUEUE",
+        default_value_t = 1024,
+        value_name = "IMAGES"
+    )]
     queue: usize,
     /// Images computed together at most. Nothing waits for a batch to fill.
-    #[arg(long, env = "IRORI_MAX_BATCH", default_value_t = 32, value_name = "IMAGES")]
+    #[arg(
+        long,
+        env = "IRORI_MAX_BATCH",
+        default_value_t = 32,
+        value_name = "IMAGES"
+    )]
     max_batch: usize,
     /// Images decoded at the same time; without it one for each CPU.
     #[arg(long, env = "IRORI_DECODE_THREADS", value_name = "N")]
@@ -74,7 +95,11 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     let repository = args.models.open()?;
-    let models = Arc::new(Models::load(repository, Device::flex(), args.default_model)?);
+    let models = Arc::new(Models::load(
+        repository,
+        Device::flex(),
+        args.default_model,
+    )?);
     let engine = Engine::start(EngineConfig {
         queue_capacity: args.queue,
         max_batch: args.max_batch,
@@ -94,7 +119,10 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         request_timeout: Duration::from_secs(args.request_timeout),
         drain_timeout: Duration::from_secs(args.drain_timeout),
     };
-    let datasets = dataset::Store::new(args.data.join("datasets"));
+    let datasets = dataset::Store::new(args.data.join("datasets")).with_options(dataset::Options {
+        limits: args.limits.limits(),
+        ..Default::default()
+    });
     let state = AppState::new(config, models, engine, jobs, datasets, admin);
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(args.listen)

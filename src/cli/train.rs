@@ -1,6 +1,6 @@
 //! `irori train`: the training of `POST /admin/models/{model}/train`, in the terminal.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use burn::tensor::Device;
@@ -71,7 +71,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     let dataset = source.name.clone();
     let request = TrainRequest {
         dataset: dataset.clone(),
-        architecture: args.architecture.as_ref().map(read_json).transpose()?,
+        architecture: args.architecture.as_deref().map(read_json).transpose()?,
         compile: compile(&args)?,
         fit: fit(&args),
         preprocessing: match &args.preprocessing {
@@ -142,7 +142,7 @@ fn fit(args: &Args) -> Fit {
     }
 }
 
-fn read_json(file: &PathBuf) -> anyhow::Result<Value> {
+fn read_json(file: &Path) -> anyhow::Result<Value> {
     let text = read_text(file, MAX_JSON_BYTES)?;
     serde_json::from_str(&text).with_context(|| file.display().to_string())
 }

@@ -74,7 +74,9 @@ fn sparsemax(x: Tensor<4>) -> Tensor<4> {
     let places: Vec<f32> = (1..=classes).map(|place| place as f32).collect();
     let places = Tensor::<1>::from_data(places.as_slice(), &x.device());
     let sums = sorted.clone().cumsum(3);
-    let support = (sorted * places.unsqueeze() + 1.0).greater(sums.clone()).float();
+    let support = (sorted * places.unsqueeze() + 1.0)
+        .greater(sums.clone())
+        .float();
     let sum = (sums * support.clone()).sum_dim(3);
     let threshold = (sum - 1.0) / support.sum_dim(3);
     burn_activation::relu(x - threshold)

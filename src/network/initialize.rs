@@ -112,7 +112,10 @@ fn orthogonal(shape: &[usize], gain: f64, rng: &mut ChaCha8Rng) -> Vec<f32> {
         for _ in 0..2 {
             for earlier in &basis {
                 let dot: f64 = vector.iter().zip(earlier).map(|(a, b)| a * b).sum();
-                vector.iter_mut().zip(earlier).for_each(|(v, e)| *v -= dot * e);
+                vector
+                    .iter_mut()
+                    .zip(earlier)
+                    .for_each(|(v, e)| *v -= dot * e);
             }
         }
         let norm = vector.iter().map(|v| v * v).sum::<f64>().sqrt();
@@ -120,7 +123,11 @@ fn orthogonal(shape: &[usize], gain: f64, rng: &mut ChaCha8Rng) -> Vec<f32> {
         basis.push(vector);
     }
     let at = |row: usize, column: usize| {
-        let (vector, place) = if rows < columns { (row, column) } else { (column, row) };
+        let (vector, place) = if rows < columns {
+            (row, column)
+        } else {
+            (column, row)
+        };
         (gain * basis[vector][place]) as f32
     };
     (0..rows)

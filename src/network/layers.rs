@@ -139,7 +139,12 @@ pub(super) fn forward(
         Layer::Flatten | Layer::Reshape { .. } => reshape(x, output),
         Layer::Permute { dims } => permute(x, dims, input.rank()),
         Layer::ZeroPadding2D(sides) => x.pad(
-            [(0, 0), (sides.top, sides.bottom), (sides.left, sides.right), (0, 0)],
+            [
+                (0, 0),
+                (sides.top, sides.bottom),
+                (sides.left, sides.right),
+                (0, 0),
+            ],
             PadMode::Constant(0.0),
         ),
         Layer::Cropping2D(sides) => crop(x, *sides),
@@ -331,10 +336,7 @@ fn normalization(x: Tensor<4>, layer: &Normalization, mut weights: Weights) -> T
             per_channel(&x, &statistics.mean),
             per_channel(&x, &statistics.variance),
         ),
-        None => (
-            weights.vector().unsqueeze(),
-            weights.vector().unsqueeze(),
-        ),
+        None => (weights.vector().unsqueeze(), weights.vector().unsqueeze()),
     };
     let deviation = variance.sqrt().clamp_min(SMALLEST_DEVIATION);
     if layer.invert {
@@ -413,7 +415,13 @@ fn dropout(x: Tensor<4>, rate: f64, mask: [usize; 4], pass: &mut Pass) -> Tensor
     }
     let kept = (1.0 / (1.0 - rate)) as f32;
     let values: Vec<f32> = (0..mask.iter().product())
-        .map(|_| if pass.rng.random_bool(rate) { 0.0 } else { kept })
+        .map(|_| {
+            if pass.rng.random_bool(rate) {
+                0.0
+            } else {
+                kept
+            }
+        })
         .collect();
     let mask = Tensor::<4>::from_data(TensorData::new(values, mask), &x.device());
     x * mask

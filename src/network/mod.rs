@@ -136,7 +136,11 @@ impl Network {
         let images = TensorData::new(images, self.input_extents(count));
         let output = self.forward(Tensor::from_data(images, &self.device));
         // Every tensor of a network is f32, which is what the conversion asks for.
-        output.scores().into_data().try_into_vec().unwrap_or_default()
+        output
+            .scores()
+            .into_data()
+            .try_into_vec()
+            .unwrap_or_default()
     }
 
     /// The extents of a batch of inputs, `[count, H, W, C]`.
@@ -188,7 +192,10 @@ impl Network {
                         values[from].clone()
                     };
                     // Inputs stand before the nodes that use them.
-                    (value.unwrap_or_else(|| images.clone()), &nodes[from].output_shape)
+                    (
+                        value.unwrap_or_else(|| images.clone()),
+                        &nodes[from].output_shape,
+                    )
                 }
                 None => (images.clone(), &node.output_shape),
             };
@@ -214,10 +221,13 @@ impl Network {
     pub fn penalty(&self) -> Option<Tensor<1>> {
         let variables = self.architecture.variables();
         let weights = self.nodes.iter().flat_map(|node| &node.weights);
-        let penalties = variables.iter().zip(weights).filter_map(|(variable, weight)| {
-            let regularizer = variable.regularizer?;
-            variable.trainable.then(|| weight.penalty(regularizer))
-        });
+        let penalties = variables
+            .iter()
+            .zip(weights)
+            .filter_map(|(variable, weight)| {
+                let regularizer = variable.regularizer?;
+                variable.trainable.then(|| weight.penalty(regularizer))
+            });
         penalties.reduce(|sum, penalty| sum + penalty)
     }
 
@@ -225,13 +235,16 @@ impl Network {
     pub fn parameters(&self) -> Parameters {
         let variables = self.architecture.variables();
         let weights = self.nodes.iter().flat_map(|node| &node.weights);
-        let parameters = variables.into_iter().zip(weights).map(|(variable, weight)| {
-            let parameter = Parameter {
-                values: weight.values(),
-                shape: variable.shape,
-            };
-            (variable.name, parameter)
-        });
+        let parameters = variables
+            .into_iter()
+            .zip(weights)
+            .map(|(variable, weight)| {
+                let parameter = Parameter {
+                    values: weight.values(),
+                    shape: variable.shape,
+                };
+                (variable.name, parameter)
+            });
         parameters.collect()
     }
 }
@@ -243,7 +256,11 @@ impl Weight {
             2 => Self::Matrix(param(values(parameter.shape.clone()), trainable, device)),
             4 => Self::Kernel(param(values(parameter.shape.clone()), trainable, device)),
             // Three axes occur only in `LayerNormalization`, which spreads them itself.
-            _ => Self::Vector(param(values(vec![parameter.values.len()]), trainable, device)),
+            _ => Self::Vector(param(
+                values(vec![parameter.values.len()]),
+                trainable,
+                device,
+            )),
         }
     }
 

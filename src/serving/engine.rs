@@ -14,6 +14,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use futures_util::future::try_join_all;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::{Servable, ServingError};
@@ -177,51 +179,49 @@ impl Engine {
     pub async fn predict(
         &self,
         servable: &Arc<Servable>,
-        images: Vec<bytes::Bytes>,
+        images: Vec<Bytes>,
     ) -> Result<Vec<Scored>, ServingError> {
         let places = self.reserve(images.len())?;
-        let mut decoding = Vec::with_capacity(images.len());
-        for (place, (index, image)) in places.into_iter().zip(images.into_iter().enumerate()) {
-            let decoders = Arc::clone(&self.decoders);
-            let servable = Arc::clone(servable);
-            let limits = self.config.limits.clone();
-            decoding.push(tokio::spawn(async move {
-                let _turn = decoders.acquire_owned().await;
-                tokio::task::spawn_blocking(move || {
-                    let started = Instant::now();
-                    let pixels = servable
-                        .pixels(&image, &limits)
-                        .map_err(|error| ServingError::Image { index, error })?;
-                    Ok::<_, ServingError>((pixels, started.elapsed(), place))
-                })
-                .await
-                .map_err(|_| ServingError::Internal("decoding an image"))?
-            }));
-        }
-        let mut replies = Vec::with_capacity(decoding.len());
-        for task in decoding {
-            let (pixels, decode, place) =
-                task.await.map_err(|_| ServingError::Internal("decoding an image"))??;
-            let (reply, answer) = oneshot::channel();
-            self.queue.push(Work {
-                servable: Arc::clone(servable),
-                pixels,
-                queued: Instant::now(),
-                decode,
-                reply,
-                _place: place,
-            });
-            replies.push(answer);
-        }
-        let mut scored = Vec::with_capacity(replies.len());
-        for reply in replies {
-            scored.push(
-                reply
-                    .await
-                    .map_err(|_| ServingError::Internal("the compute thread"))??,
-            );
-        }
-        Ok(scored)
+        let work = images.into_iter().zip(places).enumerate();
+        let answers = work.map(|(index, (image, place))| self.score(servable, index, image, place));
+        try_join_all(answers).await
+    }
+
+    /// One image's way through decoding, the queue and the network.
+    async fn score(
+        &self,
+        servable: &Arc<Servable>,
+        index: usize,
+        image: Bytes,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Scored, ServingError> {
+        let failed = |_| ServingError::Internal("decoding an image");
+        // The permit moves into the blocking task: a client that leaves does not free a decoder
+        // that is still at work.
+        let turn = Arc::clone(&self.decoders).acquire_owned().await;
+        let turn = turn.map_err(|_| ServingError::Internal("waiting for a decoder"))?;
+        let limits = self.config.limits;
+        let decoder = Arc::clone(servable);
+        let decoding = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let started = Instant::now();
+            let pixels = decoder.pixels(&image, &limits);
+            (pixels, started.elapsed())
+        });
+        let (pixels, decode) = decoding.await.map_err(failed)?;
+        let pixels = pixels.map_err(|error| ServingError::Image { index, error })?;
+        let (reply, answer) = oneshot::channel();
+        self.queue.push(Work {
+            servable: Arc::clone(servable),
+            pixels,
+            queued: Instant::now(),
+            decode,
+            reply,
+            _place: place,
+        });
+        answer
+            .await
+            .map_err(|_| ServingError::Internal("waiting for the compute thread"))?
     }
 
     fn reserve(&self, images: usize) -> Result<Vec<OwnedSemaphorePermit>, ServingError> {
@@ -268,13 +268,23 @@ fn compute(batch: Vec<Work>) {
                     batch: images,
                 };
                 // A client that has gone meanwhile needs no answer.
-                let _ = work.reply.send(Ok(Scored { probabilities, timings }));
+                let _ = work.reply.send(Ok(Scored {
+                    probabilities,
+                    timings,
+                }));
             }
         }
         Err(_) => {
-            tracing::error!(model = servable.model(), version = servable.version(), images, "the network panicked");
+            tracing::error!(
+                model = servable.model(),
+                version = servable.version(),
+                images,
+                "the network panicked"
+            );
             for work in batch {
-                let _ = work.reply.send(Err(ServingError::Internal("running the network")));
+                let _ = work
+                    .reply
+                    .send(Err(ServingError::Internal("running the network")));
             }
         }
     }

@@ -9,19 +9,30 @@ use crate::repository::RepositoryError;
 pub enum ServingError {
     #[error("there is no model \"{model}\"; {}", known(models))]
     ModelNotFound { model: String, models: Vec<String> },
-    #[error("model \"{model}\" has no version {version} that can be served; GET /models/{model} lists its versions")]
+    #[error(
+        "model \"{model}\" has no version {version} that can be served; GET /models/{model} lists its versions"
+    )]
     VersionNotFound { model: String, version: u64 },
     #[error("model \"{model}\" can't be served: {reason}")]
     ModelUnavailable { model: String, reason: String },
-    #[error("no model is named and none is the default; POST to /models/{{model}}/predict; {}", known(models))]
+    #[error(
+        "no model is named and none is the default; POST to /models/{{model}}/predict; {}",
+        known(models)
+    )]
     ModelRequired { models: Vec<String> },
-    #[error("no image was sent; send the file as the body, as multipart/form-data, or as JSON {{\"images\": [{{\"b64\": \"…\"}}]}}")]
+    #[error(
+        "no image was sent; send the file as the body, as multipart/form-data, or as JSON {{\"images\": [{{\"b64\": \"…\"}}]}}"
+    )]
     NoImage,
-    #[error("{found} images in one request; at most {allowed} are allowed, so send them in several")]
+    #[error(
+        "{found} images in one request; at most {allowed} are allowed, so send them in several"
+    )]
     TooManyImages { found: usize, allowed: usize },
     #[error("image {}: {error}", index + 1)]
     Image { index: usize, error: ImagingError },
-    #[error("the queue is full ({capacity} images) and has no room for {images} more; try again in a moment")]
+    #[error(
+        "the queue is full ({capacity} images) and has no room for {images} more; try again in a moment"
+    )]
     QueueFull { images: usize, capacity: usize },
     #[error("the server is shutting down; send the request to another one")]
     Draining,

@@ -56,7 +56,11 @@ impl Models {
                 models: names,
             });
         }
-        let only = if let [only] = names.as_slice() { Some(only.clone()) } else { None };
+        let only = if let [only] = names.as_slice() {
+            Some(only.clone())
+        } else {
+            None
+        };
         let models = Self {
             repository,
             device,
@@ -160,9 +164,8 @@ impl Models {
         let _one_at_a_time = self.renewing.lock().unwrap_or_else(PoisonError::into_inner);
         let loaded = self
             .repository
-            .serving_version(model)
+            .load_serving(model)
             .map_err(ServingError::from)
-            .and_then(|version| Ok(self.repository.load(model, version)?))
             .and_then(|stored| Servable::load(stored, &self.device));
         let slot = match loaded {
             Ok(servable) => {

@@ -37,7 +37,11 @@ impl Prediction {
         let mut order: Vec<usize> = (0..labels.len().min(probabilities.len())).collect();
         let key = |index: usize| {
             let probability = probabilities[index];
-            if probability.is_nan() { f32::NEG_INFINITY } else { probability }
+            if probability.is_nan() {
+                f32::NEG_INFINITY
+            } else {
+                probability
+            }
         };
         order.sort_by(|&a, &b| key(b).total_cmp(&key(a)).then(a.cmp(&b)));
         let top: Vec<Candidate> = order
@@ -75,8 +79,20 @@ mod tests {
 
     #[test]
     fn top_k_is_at_least_one_and_at_most_all() {
-        assert_eq!(Prediction::rank(&labels(), &[0.1, 0.2, 0.7], 0).unwrap().top.len(), 1);
-        assert_eq!(Prediction::rank(&labels(), &[0.1, 0.2, 0.7], 99).unwrap().top.len(), 3);
+        assert_eq!(
+            Prediction::rank(&labels(), &[0.1, 0.2, 0.7], 0)
+                .unwrap()
+                .top
+                .len(),
+            1
+        );
+        assert_eq!(
+            Prediction::rank(&labels(), &[0.1, 0.2, 0.7], 99)
+                .unwrap()
+                .top
+                .len(),
+            3
+        );
         assert_eq!(Prediction::rank(&[], &[], 1), None);
     }
 

@@ -34,9 +34,10 @@ impl Servable {
             reason,
         };
         let shape = stored.architecture.input_shape();
-        let input = shape.as_image().map(Dimensions::from).ok_or_else(|| {
-            unavailable(format!("its input is {shape}, which is no image"))
-        })?;
+        let input = shape
+            .as_image()
+            .map(Dimensions::from)
+            .ok_or_else(|| unavailable(format!("its input is {shape}, which is no image")))?;
         let network = Network::new(&stored.architecture, &stored.parameters, device)
             .map_err(|error| unavailable(error.to_string()))?;
         let servable = Self {
@@ -116,7 +117,11 @@ impl Servable {
         let is_logit = self.card.outputs == Outputs::Logits;
         match scores {
             [single] => {
-                let p = if is_logit { 1.0 / (1.0 + (-single).exp()) } else { *single };
+                let p = if is_logit {
+                    1.0 / (1.0 + (-single).exp())
+                } else {
+                    *single
+                };
                 vec![1.0 - p, p]
             }
             several if is_logit => softmax(several),

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::{Loss, Optimizer};
 
@@ -29,10 +30,13 @@ impl CompileError {
 }
 
 /// The settings of Keras' `compile(optimizer, loss, metrics)`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "Value")]
+#[schema(example = json!({"optimizer": "adam", "loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}))]
 pub struct Compile {
-    /// Default: Keras' `RMSprop` with its defaults.
+    /// A name (SGD, RMSprop, Adagrad, Adadelta, Adam), or `{"class_name": …, "config": {…}}` as Keras
+    /// serialises it, or `{"name": …}` with the settings beside it. Default: RMSprop.
+    #[schema(value_type = Option<Object>)]
     pub optimizer: Optimizer,
     /// The loss that is minimised.
     pub loss: Loss,
@@ -61,8 +65,13 @@ impl TryFrom<Value> for Compile {
                 ("loss", value) => loss = Some(read_loss(value)?),
                 ("metrics", value) => check_metrics(value)?,
                 (
-                    "loss_weights" | "weighted_metrics" | "sample_weight_mode" | "run_eagerly"
-                    | "steps_per_execution" | "jit_compile" | "auto_scale_loss",
+                    "loss_weights"
+                    | "weighted_metrics"
+                    | "sample_weight_mode"
+                    | "run_eagerly"
+                    | "steps_per_execution"
+                    | "jit_compile"
+                    | "auto_scale_loss",
                     Value::Null | Value::Bool(_) | Value::Number(_),
                 ) => {}
                 (field, value) => {
@@ -175,21 +184,30 @@ mod tests {
             );
             assert_eq!(same.unwrap(), adam);
         }
-        let read_back: Compile = serde_json::from_value(serde_json::to_value(&adam).unwrap()).unwrap();
+        let read_back: Compile =
+            serde_json::from_value(serde_json::to_value(&adam).unwrap()).unwrap();
         assert_eq!(read_back, adam);
     }
 
     #[test]
     fn a_refusal_names_the_field_what_was_found_and_what_is_allowed() {
         let unknown = refusal(json!({"optimizer": "adamw", "loss": "mse"}));
-        assert!(unknown.contains("\"adamw\"") && unknown.contains("Adadelta"), "{unknown}");
+        assert!(
+            unknown.contains("\"adamw\"") && unknown.contains("Adadelta"),
+            "{unknown}"
+        );
         let typo = refusal(json!({"optimizer": {"name": "sgd", "momentun": 0.9}, "loss": "mse"}));
-        assert!(typo.contains("optimizer.momentun") && typo.contains("nesterov"), "{typo}");
+        assert!(
+            typo.contains("optimizer.momentun") && typo.contains("nesterov"),
+            "{typo}"
+        );
         let range = refusal(json!({"optimizer": {"name": "adam", "beta_1": 1.0}, "loss": "mse"}));
         assert!(range.contains("below 1"), "{range}");
-        let rate = refusal(json!({"optimizer": {"name": "sgd", "learning_rate": -1}, "loss": "mse"}));
+        let rate =
+            refusal(json!({"optimizer": {"name": "sgd", "learning_rate": -1}, "loss": "mse"}));
         assert!(rate.contains("above 0") && rate.contains("-1"), "{rate}");
-        let decay = refusal(json!({"optimizer": {"name": "sgd", "weight_decay": 0.1}, "loss": "mse"}));
+        let decay =
+            refusal(json!({"optimizer": {"name": "sgd", "weight_decay": 0.1}, "loss": "mse"}));
         assert!(decay.contains("weight_decay"), "{decay}");
         assert!(refusal(json!({"optimizer": "sgd"})).contains("\"loss\" is missing"));
         assert!(refusal(json!({"loss": "hinge"})).contains("mean_squared_error"));

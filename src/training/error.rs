@@ -29,22 +29,52 @@ pub enum TrainingError {
     Evaluation(#[from] EvaluationError),
     #[error("{0}")]
     Setting(String),
-    #[error("the request has no \"architecture\", and model \"{model}\" has no version yet to take it from; send what Keras' to_json() writes, or {{\"layers\": […]}}")]
+    #[error(
+        "the request has no \"architecture\", and model \"{model}\" has no version yet to take it from; send what Keras' to_json() writes, or {{\"layers\": […]}}"
+    )]
     NoArchitecture { model: String },
-    #[error("the network takes {found}; images need the shape (height, width, channels) with 1 or 3 channels, e.g. \"input_shape\": [28, 28, 1]")]
+    #[error(
+        "the network takes {found}; images need the shape (height, width, channels) with 1 or 3 channels, e.g. \"input_shape\": [28, 28, 1]"
+    )]
     NotAnImage { found: String },
-    #[error("the network's output has the shape {found}; a classifier ends in one axis of scores, e.g. with Flatten or GlobalAveragePooling2D and then Dense")]
+    #[error(
+        "the network's output has the shape {found}; a classifier ends in one axis of scores, e.g. with Flatten or GlobalAveragePooling2D and then Dense"
+    )]
     NotAClassifier { found: String },
-    #[error("layer \"{layer}\" is a {class_name}, which changes images at random in training; that is not supported yet (it is passed through in prediction), so take the layer out")]
-    Augmentation { layer: String, class_name: &'static str },
+    #[error(
+        "layer \"{layer}\" is a {class_name}, which changes images at random in training; that is not supported yet (it is passed through in prediction), so take the layer out"
+    )]
+    Augmentation {
+        layer: String,
+        class_name: &'static str,
+    },
     #[error("the data set has {classes} classes ({}), but the output layer has {outputs} {}; {advice}", list(labels), if *outputs == 1 { "unit" } else { "units" })]
-    LabelsMismatch { classes: usize, labels: Vec<String>, outputs: usize, advice: String },
-    #[error("the data set's classes ({}) are not the model's labels ({})", list(found), list(expected))]
-    OtherLabels { found: Vec<String>, expected: Vec<String> },
+    LabelsMismatch {
+        classes: usize,
+        labels: Vec<String>,
+        outputs: usize,
+        advice: String,
+    },
+    #[error(
+        "the data set's classes ({}) are not the model's labels ({})",
+        list(found),
+        list(expected)
+    )]
+    OtherLabels {
+        found: Vec<String>,
+        expected: Vec<String>,
+    },
     #[error("the data set has no \"{part}\" part; it has: {has}")]
     NoSuchPart { part: String, has: &'static str },
-    #[error("the loss became {loss} in epoch {epoch}, step {step}; nothing was published. Lower the learning rate (it is {learning_rate}), or check the preprocessing: inputs should be around -1 to 1")]
-    LossNotFinite { epoch: usize, step: usize, loss: f64, learning_rate: f64 },
+    #[error(
+        "the loss became {loss} in epoch {epoch}, step {step}; nothing was published. Lower the learning rate (it is {learning_rate}), or check the preprocessing: inputs should be around -1 to 1"
+    )]
+    LossNotFinite {
+        epoch: usize,
+        step: usize,
+        loss: f64,
+        learning_rate: f64,
+    },
     #[error("cancelled")]
     Cancelled,
 }

@@ -175,10 +175,19 @@ mod tests {
             patience: 2,
             ..Default::default()
         });
-        let observed: Vec<_> = [1.0, 0.5, 0.6, 0.4, 0.4, 0.5].map(|v| watch.observe(v)).to_vec();
+        let observed: Vec<_> = [1.0, 0.5, 0.6, 0.4, 0.4, 0.5]
+            .map(|v| watch.observe(v))
+            .to_vec();
         assert_eq!(
             observed,
-            [(true, false), (true, false), (false, false), (true, false), (false, false), (false, true)]
+            [
+                (true, false),
+                (true, false),
+                (false, false),
+                (true, false),
+                (false, false),
+                (false, true)
+            ]
         );
     }
 
@@ -201,7 +210,10 @@ mod tests {
         };
         assert!(fit.check(false).unwrap_err().contains("validation_split"));
         assert!(fit.check(true).is_ok());
-        let none = Fit { batch_size: 0, ..Default::default() };
+        let none = Fit {
+            batch_size: 0,
+            ..Default::default()
+        };
         assert!(none.check(true).unwrap_err().contains("batch_size"));
     }
 }

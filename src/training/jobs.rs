@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use utoipa::ToSchema;
 
 use super::TrainingError;
+use crate::dataset::DatasetError;
 use crate::evaluation::{Epoch, Evaluation};
 
 /// Jobs that may wait for their turn.
@@ -203,7 +204,9 @@ impl From<Result<(), TrainingError>> for Outcome {
     fn from(result: Result<(), TrainingError>) -> Self {
         match result {
             Ok(()) => Self::Done,
-            Err(TrainingError::Cancelled) => Self::Cancelled,
+            Err(TrainingError::Cancelled | TrainingError::Dataset(DatasetError::Cancelled)) => {
+                Self::Cancelled
+            }
             Err(error) => Self::Failed(JobError {
                 code: error.code().to_owned(),
                 detail: error.to_string(),
@@ -221,7 +224,9 @@ struct Entry {
 
 /// Why a job can't be queued.
 #[derive(Debug, thiserror::Error)]
-#[error("{WAITING} jobs are waiting already; wait for one to end, or cancel one (POST /admin/jobs/{{id}}/cancel)")]
+#[error(
+    "{WAITING} jobs are waiting already; wait for one to end, or cancel one (POST /admin/jobs/{{id}}/cancel)"
+)]
 pub struct TooManyJobs;
 
 /// The list of jobs, and the way to add one.

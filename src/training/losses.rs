@@ -6,6 +6,7 @@
 
 use burn::tensor::{Tensor, activation};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::CompileError;
 use crate::architecture::Activation;
@@ -15,7 +16,7 @@ use crate::network::Output;
 const EPSILON: f32 = 1e-7;
 
 /// A loss by Keras' name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)]
 pub enum Loss {
@@ -98,14 +99,14 @@ impl Loss {
             Self::BinaryCrossentropy => match output.activation {
                 Activation::Sigmoid => {
                     let z = output.before_activation();
-                    let loss = activation::relu(z.clone()) - z.clone() * target
-                        + (-z.abs()).exp().log1p();
+                    let loss =
+                        activation::relu(z.clone()) - z.clone() * target + (-z.abs()).exp().log1p();
                     loss.mean_dim(1)
                 }
                 _ => {
                     let p = output.scores().clamp(EPSILON, 1.0 - EPSILON);
-                    let loss = target.clone() * p.clone().log()
-                        + (-target + 1.0) * (-p + 1.0).log();
+                    let loss =
+                        target.clone() * p.clone().log() + (-target + 1.0) * (-p + 1.0).log();
                     -loss.mean_dim(1)
                 }
             },

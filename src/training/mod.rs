@@ -14,7 +14,8 @@ pub use compile::{Compile, CompileError};
 pub use error::TrainingError;
 pub use fit::{EarlyStopping, Fit, Monitor};
 pub use jobs::{
-    JobError, JobHandle, JobKind, JobSnapshot, JobState, Jobs, Outcome, Phase, Progress, TooManyJobs,
+    JobError, JobHandle, JobKind, JobSnapshot, JobState, Jobs, Outcome, Phase, Progress,
+    TooManyJobs,
 };
 pub use learner::Learner;
 pub use losses::Loss;

@@ -115,7 +115,8 @@ impl Optimizer {
             },
             "adagrad" => Self::Adagrad {
                 learning_rate: settings.positive("learning_rate", 0.001)?,
-                initial_accumulator_value: settings.not_negative("initial_accumulator_value", 0.1)?,
+                initial_accumulator_value: settings
+                    .not_negative("initial_accumulator_value", 0.1)?,
                 epsilon: settings.positive("epsilon", 1e-7)?,
             },
             "adadelta" => Self::Adadelta {
@@ -168,15 +169,21 @@ struct Settings {
 /// Settings of Keras' base optimizer that may be present at the values that change nothing.
 fn is_neutral(name: &str, value: &Value) -> bool {
     match name {
-        "name" | "loss_scale_factor" | "gradient_accumulation_steps" | "decay" | "is_legacy_optimizer"
+        "name"
+        | "loss_scale_factor"
+        | "gradient_accumulation_steps"
+        | "decay"
+        | "is_legacy_optimizer"
         | "jit_compile" => match name {
             "name" => value.is_string(),
             "jit_compile" | "is_legacy_optimizer" => value.is_boolean(),
             _ => value.is_null() || value.as_f64() == Some(0.0),
         },
-        "weight_decay" | "clipnorm" | "global_clipnorm" | "clipvalue" | "ema_overwrite_frequency" => {
-            value.is_null()
-        }
+        "weight_decay"
+        | "clipnorm"
+        | "global_clipnorm"
+        | "clipvalue"
+        | "ema_overwrite_frequency" => value.is_null(),
         "use_ema" => value == &Value::Bool(false),
         // Without `use_ema` the momentum of the average is not used.
         "ema_momentum" => true,
@@ -364,11 +371,12 @@ impl BurnOptimizer for Rule {
                 centered,
                 ..
             } => {
-                let square = slot(memory.first.take(), &g, 0.0) * rho
-                    + g.clone() * g.clone() * (1.0 - rho);
+                let square =
+                    slot(memory.first.take(), &g, 0.0) * rho + g.clone() * g.clone() * (1.0 - rho);
                 memory.first = Some(square.clone());
                 let denominator = if centered {
-                    let average = slot(memory.second.take(), &g, 0.0) * rho + g.clone() * (1.0 - rho);
+                    let average =
+                        slot(memory.second.take(), &g, 0.0) * rho + g.clone() * (1.0 - rho);
                     memory.second = Some(average.clone());
                     square - average.clone() * average + epsilon
                 } else {
@@ -376,7 +384,8 @@ impl BurnOptimizer for Rule {
                 };
                 let increment = g * lr / denominator.sqrt();
                 if momentum > 0.0 {
-                    let velocity = slot(memory.third.take(), &increment, 0.0) * momentum + increment;
+                    let velocity =
+                        slot(memory.third.take(), &increment, 0.0) * momentum + increment;
                     memory.third = Some(velocity.clone());
                     weight - velocity
                 } else {
@@ -394,8 +403,8 @@ impl BurnOptimizer for Rule {
                 weight - g * lr / (sum + epsilon).sqrt()
             }
             Optimizer::Adadelta { rho, epsilon, .. } => {
-                let gradients = slot(memory.first.take(), &g, 0.0) * rho
-                    + g.clone() * g.clone() * (1.0 - rho);
+                let gradients =
+                    slot(memory.first.take(), &g, 0.0) * rho + g.clone() * g.clone() * (1.0 - rho);
                 let deltas = slot(memory.second.take(), &g, 0.0);
                 let delta =
                     (deltas.clone() + epsilon).sqrt() * g / (gradients.clone() + epsilon).sqrt();

@@ -250,7 +250,10 @@ impl<'a> Batches<'a> {
         }
         (
             Tensor::from_data(TensorData::new(pixels, shape), device),
-            Tensor::from_data(TensorData::new(target, [indices.len(), self.outputs]), device),
+            Tensor::from_data(
+                TensorData::new(target, [indices.len(), self.outputs]),
+                device,
+            ),
         )
     }
 

@@ -4,46 +4,21 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::IntoParams;
 
 use crate::http::docs::BinaryBody;
 use crate::http::extract::{Path, Query};
 use crate::http::models::OfVersion;
 use crate::http::problem::{Problem, refusals};
 use crate::http::state::AppState;
-use crate::interchange::{write_h5, write_keras, write_safetensors};
+use crate::repository::ExportFormat;
 
-/// The kind of file.
-#[derive(Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(in crate::http) enum Format {
-    /// What Keras' `load_model` reads, in HDF5.
-    H5,
-    /// What Keras 3's `load_model` reads.
-    Keras,
-    /// The architecture alone, for Keras' `model_from_json`.
-    Json,
-    /// The weights alone, as `<layer>/<variable>`.
-    Safetensors,
-}
-
-impl Format {
-    fn extension(self) -> &'static str {
-        match self {
-            Self::H5 => "h5",
-            Self::Keras => "keras",
-            Self::Json => "json",
-            Self::Safetensors => "safetensors",
-        }
-    }
-
-    fn media_type(self) -> &'static str {
-        match self {
-            Self::H5 => "application/x-hdf5",
-            Self::Keras => "application/zip",
-            Self::Json => "application/json",
-            Self::Safetensors => "application/octet-stream",
-        }
+fn media_type(format: ExportFormat) -> &'static str {
+    match format {
+        ExportFormat::H5 => "application/x-hdf5",
+        ExportFormat::Keras => "application/zip",
+        ExportFormat::Json => "application/json",
+        ExportFormat::Safetensors => "application/octet-stream",
     }
 }
 
@@ -54,7 +29,7 @@ impl Format {
 pub(in crate::http) struct ExportQuery {
     /// The kind of file.
     #[param(inline, example = "keras")]
-    format: Format,
+    format: ExportFormat,
 }
 
 refusals!(ExportRefusals:
@@ -86,18 +61,11 @@ pub(in crate::http) async fn get(
     let file = state
         .blocking(move |state| -> Result<Vec<u8>, Problem> {
             let stored = state.models.repository().load(&model, version)?;
-            let compile = stored.card.lineage.compile.as_ref();
-            Ok(match format {
-                Format::H5 => write_h5(&stored.architecture, &stored.parameters, compile)?,
-                Format::Keras => write_keras(&stored.architecture, &stored.parameters, compile)?,
-                Format::Json => serde_json::to_vec_pretty(&stored.architecture.to_json())
-                    .map_err(Problem::internal)?,
-                Format::Safetensors => write_safetensors(&stored.parameters)?,
-            })
+            Ok(stored.export(format)?)
         })
         .await?;
     let headers = [
-        (header::CONTENT_TYPE, format.media_type().to_owned()),
+        (header::CONTENT_TYPE, media_type(format).to_owned()),
         (header::CONTENT_DISPOSITION, disposition),
     ];
     Ok((headers, file).into_response())

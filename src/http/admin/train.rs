@@ -5,15 +5,13 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::dataset::DatasetError;
 use crate::http::extract::{self, Path};
 use crate::http::models::OfModel;
 use crate::http::problem::{Problem, refusals};
 use crate::http::state::AppState;
 use crate::repository::ModelName;
 use crate::training::{
-    Evaluate, EvaluateRequest, JobError, JobKind, JobSnapshot, Outcome, Source, Train,
-    TrainRequest, TrainingError,
+    Evaluate, EvaluateRequest, JobKind, JobSnapshot, Outcome, Source, Train, TrainRequest,
 };
 
 refusals!(TrainRefusals:
@@ -75,7 +73,7 @@ pub(in crate::http) async fn train(
         .jobs
         .submit(JobKind::Train, &name, &dataset, None, move |job| {
             let result = train.run(job, models.repository(), models.device());
-            outcome(result.map(|_| models.renew(model.as_str())))
+            Outcome::from(result.map(|_| models.renew(model.as_str())))
         })?;
     Ok(accepted(job))
 }
@@ -118,7 +116,7 @@ pub(in crate::http) async fn evaluate(
         Some(version),
         move |job| {
             let result = evaluate.run(job, models.repository(), models.device());
-            outcome(result.map(|_| models.renew(model.as_str())))
+            Outcome::from(result.map(|_| models.renew(model.as_str())))
         },
     )?;
     Ok(accepted(job))
@@ -130,19 +128,6 @@ fn source(state: &AppState, dataset: &str) -> Result<Source, Problem> {
         name: dataset.to_owned(),
         options: state.datasets.options().clone(),
     })
-}
-
-fn outcome(result: Result<(), TrainingError>) -> Outcome {
-    match result {
-        Ok(()) => Outcome::Done,
-        Err(TrainingError::Cancelled | TrainingError::Dataset(DatasetError::Cancelled)) => {
-            Outcome::Cancelled
-        }
-        Err(error) => Outcome::Failed(JobError {
-            code: error.code().to_owned(),
-            detail: error.to_string(),
-        }),
-    }
 }
 
 fn accepted(job: JobSnapshot) -> Response {

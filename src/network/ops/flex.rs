@@ -22,7 +22,7 @@ use super::{Padding, Window};
 /// A plan of an operation with weights.
 #[derive(Clone, Debug)]
 enum Weighted {
-    Conv2d(Conv2d),
+    Conv2d(Box<Conv2d>),
     Dense(Dense),
 }
 
@@ -111,7 +111,9 @@ impl Backward<Flex, 3> for WeightedBackward {
             gradients.register::<Flex>(node.id, dkernel);
         }
         if let Some(node) = bias_node {
-            let dbias = fill(bias.shape(), |dbias| column_sums(Level::default(), &dy, dbias));
+            let dbias = fill(bias.shape(), |dbias| {
+                column_sums(Level::default(), &dy, dbias)
+            });
             gradients.register::<Flex>(node.id, dbias);
         }
     }
@@ -156,7 +158,13 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
             .prepare::<C>([x_node, kernel_node, bias_node])
             .compute_bound()
             .stateful();
-        let y = Flex::weighted(x.clone(), kernel.clone(), bias.clone(), plan.clone(), output);
+        let y = Flex::weighted(
+            x.clone(),
+            kernel.clone(),
+            bias.clone(),
+            plan.clone(),
+            output,
+        );
         match prepared {
             OpsKind::Tracked(prepared) => prepared.finish((x, kernel, bias, plan), y),
             OpsKind::UnTracked(prepared) => prepared.finish(y),
@@ -246,7 +254,7 @@ pub fn conv2d(
         x.into_dispatch(),
         kernel.into_dispatch(),
         bias.into_dispatch(),
-        Weighted::Conv2d(plan),
+        Weighted::Conv2d(Box::new(plan)),
         Shape::new([n, out_h, out_w, out_channels]),
     ))
 }

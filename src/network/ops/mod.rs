@@ -2,8 +2,8 @@
 //!
 //! Images are `[N, H, W, C]`, convolution kernels `[kh, kw, in / groups, out]`, dense kernels
 //! `[in, out]`, as Keras lays them out. On Burn's Flex device the operations run on our own kernels,
-//! gradients included ([`flex`]); on any other device they are Burn's own, with the permutes around
-//! them that Burn's channels-first layout needs ([`portable`]).
+//! gradients included (`flex.rs`); on any other device they are Burn's own, with the permutes around
+//! them that Burn's channels-first layout needs (`portable.rs`).
 
 mod flex;
 mod portable;

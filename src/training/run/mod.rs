@@ -63,7 +63,11 @@ fn load(
     let dataset = dataset::load(&source.path, &options, preprocessing, input)?;
     let bad = dataset.description.bad_file_count;
     if bad > 0 {
-        let named: Vec<String> = dataset.description.bad_files.iter().take(10)
+        let named: Vec<String> = dataset
+            .description
+            .bad_files
+            .iter()
+            .take(10)
             .map(|file| format!("{} ({})", file.name, file.reason))
             .collect();
         let warning = format!("{bad} files were skipped: {}", named.join("; "));
@@ -100,4 +104,3 @@ fn evaluate(
         part: name.to_owned(),
     }))?)
 }
-

@@ -61,4 +61,3 @@ impl<'a> Reporter<'a> {
         self.job.check()
     }
 }
-

@@ -35,7 +35,6 @@ pub struct TrainRequest {
     #[schema(value_type = Option<Object>)]
     pub architecture: Option<Value>,
     /// Keras' `compile`: optimizer, loss, metrics.
-    #[schema(value_type = Object)]
     pub compile: Compile,
     /// Keras' `fit`: batch size, epochs, shuffling, early stopping.
     #[serde(default)]
@@ -175,7 +174,9 @@ impl Train {
             Some(_) => 0.0,
             None => DEFAULT_SPLIT,
         });
-        self.fit.check(split > 0.0).map_err(TrainingError::Setting)?;
+        self.fit
+            .check(split > 0.0)
+            .map_err(TrainingError::Setting)?;
         let (train, validation) = if split > 0.0 {
             dataset.train.split(split, self.seed)?
         } else {
@@ -211,13 +212,27 @@ impl Train {
         let (held_out, name) = match &dataset.test {
             Some(test) => {
                 everything = (0..test.len()).collect();
-                (Some(Part { samples: test, indices: &everything }), "test")
+                (
+                    Some(Part {
+                        samples: test,
+                        indices: &everything,
+                    }),
+                    "test",
+                )
             }
             None if !validation.is_empty() => (Some(part(&validation)), "validation"),
             None => (None, ""),
         };
         let evaluation = match held_out {
-            Some(part) => Some(evaluate(job, &trainer, &network, part, &dataset, &self.source, name)?),
+            Some(part) => Some(evaluate(
+                job,
+                &trainer,
+                &network,
+                part,
+                &dataset,
+                &self.source,
+                name,
+            )?),
             None => None,
         };
         job.update(|job| job.progress = Some(Progress::of(Phase::Publishing, 1)));
@@ -238,7 +253,7 @@ impl Train {
                     }),
                     seed: Some(self.seed),
                     compile: serde_json::to_value(&self.compile).ok(),
-                    fit: serde_json::to_value(&self.fit).ok(),
+                    fit: fit_lineage(&self.fit, split),
                     duration_seconds: Some(started.elapsed().as_secs_f64()),
                     ..Default::default()
                 },
@@ -259,6 +274,15 @@ impl Train {
         });
         Ok(version)
     }
+}
+
+/// The settings of `fit` as a card keeps them: with the split, which is an argument of Keras' `fit`.
+fn fit_lineage(fit: &Fit, validation_split: f64) -> Option<Value> {
+    let mut settings = serde_json::to_value(fit).ok()?;
+    settings
+        .as_object_mut()?
+        .insert("validation_split".into(), validation_split.into());
+    Some(settings)
 }
 
 /// Whether this can be trained as a classifier.
@@ -301,7 +325,10 @@ fn check_labels(classes: &[String], outputs: &[usize], loss: Loss) -> Result<(),
         ),
         [1] if classes.len() == 2 => Ok(()),
         [units] if units == classes.len() => Ok(()),
-        [units] => mismatch(units, format!("give the last layer {} units", classes.len())),
+        [units] => mismatch(
+            units,
+            format!("give the last layer {} units", classes.len()),
+        ),
         // `check_trainable` has refused every other shape.
         _ => Ok(()),
     }
