@@ -45,9 +45,9 @@ pub enum ArchitectureError {
         /// What is wrong with it.
         fault: Fault,
     },
-    /// A kind of model other than `Sequential`.
+    /// A kind of model other than `Sequential` and `Functional`.
     #[error(
-        "a model of class \"{class_name}\" is not yet supported; allowed is a Sequential model, {{\"class_name\": \"Sequential\", \"config\": {{\"layers\": […]}}}}"
+        "a model of class \"{class_name}\" is not supported; allowed is a Sequential model, {{\"class_name\": \"Sequential\", \"config\": {{\"layers\": […]}}}}, or a Functional one whose layers are a chain"
     )]
     UnsupportedModel {
         /// Its class.
@@ -214,6 +214,14 @@ pub enum Fault {
         /// What the layer needs.
         allowed: String,
     },
+    /// The layers of a `Functional` model are no chain.
+    #[error(
+        "{found}; a Functional model has to be a chain here, in which each layer takes the one output of the layer before it in the list"
+    )]
+    NotAChain {
+        /// What is other than in a chain.
+        found: String,
+    },
     /// Two layers of one name.
     #[error("layer {earlier} has the same name; give each layer a \"name\" of its own")]
     DuplicateName {
@@ -244,6 +252,7 @@ impl Fault {
             Self::ChannelsFirst { .. } => "channels_first",
             Self::NoInputShape => "no_input_shape",
             Self::Input { .. } => "incompatible_input",
+            Self::NotAChain { .. } => "unsupported_model",
             Self::DuplicateName { .. } => "duplicate_layer_name",
             Self::TooLarge { .. } => "layer_too_large",
         }

@@ -81,6 +81,10 @@ impl Architecture {
 
     /// Reads a `Sequential` document of Keras 1, 2 or 3, `{"layers": […]}`, or a bare list of layers.
     ///
+    /// A `Functional` document, of class `Model` before Keras 2.4, is read where it has one input and
+    /// one output. All layers here take one input; none merges several, so such a model is always a
+    /// chain, and [`to_json`](Self::to_json) writes it as the `Sequential` that it is.
+    ///
     /// # Errors
     ///
     /// The first fault found, in the order of the layers. What Irori does not compute is refused,

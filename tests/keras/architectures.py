@@ -3,8 +3,8 @@
     python tests/keras/architectures.py
 
 Each file is a list of {name, document, layers, variables, summary}: `document` is the model's to_json(), `layers` its
-layers as [name, class, output shape], `variables` its weights as [<layer>/<variable>, shape, trainable], and `summary`
-(of Keras 3 only) the table of model.summary(), 80 columns wide.
+layers after the input as [name, class, output shape], `variables` its weights as [<layer>/<variable>, shape, trainable],
+and `summary` (of Keras 3 only) the table of model.summary(), 80 columns wide.
 """
 
 import json
@@ -123,17 +123,30 @@ def built_by_calling(k):
     return model
 
 
+def functional(k):
+    """A chain in the Functional API, of which Keras counts the InputLayer among the layers."""
+    L = k.layers
+    photo = k.Input((12, 10, 3), name="photo")
+    x = L.Conv2D(4, 3, activation="relu")(photo)
+    x = L.BatchNormalization()(x)
+    x = L.MaxPooling2D()(x)
+    x = L.Dropout(0.25)(x)
+    x = L.Flatten()(x)
+    return k.Model(photo, L.Dense(3, "softmax", name="scores")(x), name="chain")
+
+
 def describe(k, make):
     k.backend.clear_session()
     model = make(k)
     shape = lambda layer: list((layer.output.shape if k is keras else layer.output_shape)[1:])
+    layers = [layer for layer in model.layers if not isinstance(layer, k.layers.InputLayer)]
     record = {
         "name": make.__name__,
         "document": json.loads(model.to_json()),
-        "layers": [[layer.name, type(layer).__name__, shape(layer)] for layer in model.layers],
+        "layers": [[layer.name, type(layer).__name__, shape(layer)] for layer in layers],
         "variables": [
             [f"{layer.name}/{w.name.split('/')[-1].split(':')[0]}", list(w.shape), layer.trainable and w.trainable]
-            for layer in model.layers
+            for layer in layers
             for w in layer.weights
         ],
     }
@@ -145,7 +158,9 @@ def describe(k, make):
 
 
 def main():
-    models = [tutorial, perceptron, every_layer, every_initializer, every_activation, frozen, built_by_calling]
+    models = [
+        tutorial, perceptron, every_layer, every_initializer, every_activation, frozen, built_by_calling, functional,
+    ]
     for k, file in ((keras, "keras3.json"), (tf_keras, "keras2.json")):
         # tf_keras only writes a model that was built with its shape.
         made = [describe(k, make) for make in models if k is keras or make is not built_by_calling]

@@ -19,7 +19,7 @@ pub(super) struct Draft {
     pub(super) place: Place,
     /// Keras 3's class.
     class_name: String,
-    /// What the layer says comes in.
+    /// What the first layer says comes in; Keras ignores what others say.
     declared_input: Option<Shape>,
     fields: Fields,
 }
@@ -111,10 +111,19 @@ impl Draft {
         place.name = name(&mut fields)?.unwrap_or_default();
         Ok(Self {
             place: place.clone(),
-            declared_input: declared_input(&class_name, &mut fields)?,
+            declared_input: declared_input(place.position == 1, &class_name, &mut fields)?,
             class_name,
             fields,
         })
+    }
+
+    /// Refuses a layer that can't be read whatever its options are.
+    pub(super) fn check_class(&self) -> Result<(), Fault> {
+        if Layer::CLASS_NAMES.contains(&self.class_name.as_str()) {
+            Ok(())
+        } else {
+            Err(layers::unknown(&self.class_name))
+        }
     }
 
     /// The checked node, which takes its input from node `previous`.
@@ -126,13 +135,6 @@ impl Draft {
         fields.ignore("autocast");
         let layer = layers::read(&self.class_name, fields, input)?;
         self.fields.finish()?;
-        if let Some(declared) = self.declared_input.filter(|declared| declared != input) {
-            return Err(Fault::Field {
-                field: "input_shape",
-                found: declared.to_string(),
-                allowed: format!("{input}, which is what comes in; or leave it out"),
-            });
-        }
         Ok(Node {
             output_shape: infer::output_shape(&layer, input)?,
             name: self.place.name,
@@ -203,7 +205,13 @@ pub(super) fn name(fields: &mut Fields) -> Result<Option<String>, Fault> {
 }
 
 /// Takes the fields by which a first layer says what comes in.
-fn declared_input(class_name: &str, fields: &mut Fields) -> Result<Option<Shape>, Fault> {
+///
+/// On the others they are ignored, as Keras does: many tutorials' models have them, and wrong.
+fn declared_input(
+    is_first: bool,
+    class_name: &str,
+    fields: &mut Fields,
+) -> Result<Option<Shape>, Fault> {
     let is_input = class_name == "InputLayer";
     fields.ignore("input_dtype");
     fields.ignore("batch_size");
@@ -218,7 +226,7 @@ fn declared_input(class_name: &str, fields: &mut Fields) -> Result<Option<Shape>
         if field == "shape" && !is_input {
             continue;
         }
-        let Some(value) = fields.take(field) else {
+        let Some(value) = fields.take(field).filter(|_| is_first) else {
             continue;
         };
         let shape = shape(field, &value, batched)?;

@@ -109,23 +109,26 @@ pub(super) fn read(class_name: &str, fields: &mut Fields, input: &Shape) -> Resu
                 allowed: "an InputLayer as the first layer only".into(),
             });
         }
-        "Sequential" | "Functional" | "Model" => {
-            return Err(Fault::UnsupportedOption {
-                field: "class_name",
-                found: format!("\"{class_name}\", a model inside a model"),
-                allowed: "a layer; list the inner model's layers in its place".into(),
-            });
-        }
         _ => match AUGMENTATIONS.iter().find(|(name, _)| *name == class_name) {
             Some((class_name, options)) => augmentation(fields, class_name, options)?,
-            None => {
-                return Err(Fault::UnknownLayer {
-                    found: shorten(class_name.to_owned()),
-                    nearest: nearest(class_name, &Layer::CLASS_NAMES),
-                });
-            }
+            None => return Err(unknown(class_name)),
         },
     })
+}
+
+/// What is wrong with a class that is none of [`Layer::CLASS_NAMES`].
+pub(super) fn unknown(class_name: &str) -> Fault {
+    match class_name {
+        "Sequential" | "Functional" | "Model" => Fault::UnsupportedOption {
+            field: "class_name",
+            found: format!("\"{class_name}\", a model inside a model"),
+            allowed: "a layer; list the inner model's layers in its place".into(),
+        },
+        _ => Fault::UnknownLayer {
+            found: shorten(class_name.to_owned()),
+            nearest: nearest(class_name, &Layer::CLASS_NAMES),
+        },
+    }
 }
 
 /// The random image layers and the options that Keras 3 has for each.
@@ -172,6 +175,12 @@ fn augmentation(
     for &option in options {
         if let Some(value) = fields.take(option) {
             config.insert(option.into(), value);
+        }
+    }
+    // Some versions of Keras 3 write these on all random layers, used or not.
+    for unused in ["value_range", "auto_vectorize"] {
+        if !options.contains(&unused) {
+            fields.ignore(unused);
         }
     }
     config.insert("seed".into(), json!(seed));

@@ -1,5 +1,6 @@
 //! Reading a document: from JSON to a checked [`Architecture`].
 
+mod chain;
 mod convolutions;
 mod draft;
 mod fields;
@@ -16,6 +17,7 @@ use super::{
     Architecture, ArchitectureError, Fault, Layer, MAX_LAYERS, MAX_PARAMETERS, Node, Place, Shape,
     infer, variables,
 };
+use chain::Chain;
 use fields::{Fields, invalid, missing, shorten};
 
 pub(super) fn from_json(text: &str) -> Result<Architecture, ArchitectureError> {
@@ -49,6 +51,9 @@ pub(super) fn from_value(value: Value) -> Result<Architecture, ArchitectureError
         });
     }
     let mut drafts = draft::all(model.layers)?;
+    if let Some(chain) = model.chain {
+        chain.check(&drafts)?;
+    }
     let mut nodes = vec![draft::input_node(&mut drafts, model.input_shape)?];
     let mut parameters = 0usize;
     for draft in drafts {
@@ -75,10 +80,23 @@ pub(super) fn from_value(value: Value) -> Result<Architecture, ArchitectureError
     })
 }
 
+/// What Keras 1.0 wrote beside the `config` of a compiled model: how it was trained.
+const COMPILED: [&str; 7] = [
+    "loss",
+    "loss_weights",
+    "optimizer",
+    "metrics",
+    "class_mode",
+    "sample_weight_mode",
+    "theano_mode",
+];
+
 /// The parts of a document that are not its layers.
 struct Model {
     name: String,
     layers: Vec<Value>,
+    /// How a `Functional` model's layers are connected; those of a `Sequential` are in a row.
+    chain: Option<Chain>,
     /// What Keras was shown when it built the model, the batch axis first; it stands in where no
     /// layer says what comes in.
     input_shape: Option<Shape>,
@@ -93,13 +111,18 @@ impl Model {
                     Some(Value::String(name)) => name.clone(),
                     _ => "Sequential".to_owned(),
                 };
-                if class_name != "Sequential" {
-                    return Err(ArchitectureError::UnsupportedModel {
-                        class_name: shorten(class_name),
-                    });
-                }
+                let functional = match class_name.as_str() {
+                    "Sequential" => false,
+                    // Keras 1 and 2 had the latter name.
+                    "Functional" | "Model" => true,
+                    _ => {
+                        return Err(ArchitectureError::UnsupportedModel {
+                            class_name: shorten(class_name),
+                        });
+                    }
+                };
                 objects::refuse_custom(&object, &class_name)
-                    .and_then(|()| Self::from_fields(Fields::new(object)))
+                    .and_then(|()| Self::from_fields(Fields::new(object), functional))
                     .map_err(|fault| ArchitectureError::Model { fault })
             }
             other => Err(ArchitectureError::NotAModel {
@@ -112,11 +135,12 @@ impl Model {
         Self {
             name: "sequential".to_owned(),
             layers,
+            chain: None,
             input_shape: None,
         }
     }
 
-    fn from_fields(mut document: Fields) -> Result<Self, Fault> {
+    fn from_fields(mut document: Fields, functional: bool) -> Result<Self, Fault> {
         for ignored in [
             "class_name",
             "module",
@@ -131,9 +155,15 @@ impl Model {
             Some(Value::Object(mut build)) => build.swap_remove("input_shape"),
             _ => None,
         };
-        let mut config = match document.take("config") {
+        let config = document.take("config");
+        if config.is_some() {
+            for ignored in COMPILED {
+                document.ignore(ignored);
+            }
+        }
+        let mut config = match config {
             // Keras 1 and 2.0.
-            Some(Value::Array(layers)) => {
+            Some(Value::Array(layers)) if !functional => {
                 document.finish()?;
                 return Ok(Self::of_layers(layers));
             }
@@ -142,33 +172,33 @@ impl Model {
                 Fields::new(config)
             }
             Some(found) => {
-                return Err(invalid(
-                    "config",
-                    &found,
-                    "an object {\"layers\": […]} or a list of layers",
-                ));
+                return Err(invalid("config", &found, "an object {\"layers\": […]}"));
             }
             None => document,
         };
         let name = draft::name(&mut config)?.unwrap_or_else(|| "sequential".to_owned());
         let allowed = "a list of layers, [{\"class_name\": …, \"config\": {…}}, …]";
-        let layers = match config.take("layers") {
+        let mut layers = match config.take("layers") {
             Some(Value::Array(layers)) => layers,
             Some(found) => return Err(invalid("layers", &found, allowed)),
             None => return Err(missing("layers", allowed)),
         };
+        let chain = functional.then(|| Chain::take(&mut config, &mut layers));
         config.ignore("trainable");
         config.float_dtype()?;
         let field = "build_input_shape";
         let input_shape = config
             .take(field)
             .or(built)
+            // A Functional model's input layer says it.
+            .filter(|_| !functional)
             .map(|shape| draft::shape(field, &shape, true))
             .transpose()?;
         config.finish()?;
         Ok(Self {
             name,
             layers,
+            chain,
             input_shape,
         })
     }

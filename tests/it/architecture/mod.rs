@@ -1,6 +1,7 @@
 //! Architectures: Keras documents of every age, what people type, and what is refused.
 
 mod faults;
+mod functional;
 mod keras;
 mod random;
 
@@ -159,6 +160,25 @@ fn the_input_may_be_said_in_many_ways() {
         let architecture = read(&own_layer);
         assert_eq!(architecture.input_shape().dims(), shape);
         assert_eq!(architecture.nodes[0].name, "pixels");
+    }
+    // Keras does not look at what later layers say, and tutorials' models have it wrong.
+    for later in [
+        json!({"input_shape": [28, 28, 1]}),
+        json!({"batch_input_shape": [null, null, 7]}),
+        json!({"input_dim": "many"}),
+    ] {
+        let mut config = later;
+        config["units"] = json!(2);
+        let document = json!([
+            {"class_name": "Dense", "config": {"units": 5, "input_dim": 784}},
+            {"class_name": "Dense", "config": config},
+        ]);
+        let architecture = read(&document);
+        assert_eq!(
+            layers_of(&architecture),
+            json!([["dense", "Dense", [5]], ["dense_1", "Dense", [2]]])
+        );
+        assert_fixed_point(&architecture);
     }
     let built = json!({"class_name": "Sequential", "config": {
         "layers": [{"class_name": "Dense", "config": {"units": 2}}],

@@ -4,7 +4,7 @@ use irori::architecture::{Activation, Architecture};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::assert_fixed_point;
+use super::{assert_fixed_point, functional};
 
 /// A layer that fits an image of any size, with options at random.
 fn image_layer() -> impl Strategy<Value = Value> {
@@ -115,6 +115,20 @@ proptest! {
             Ok(architecture) if written => architecture.to_json(),
             _ => document,
         };
+        replace(&mut document, &mut { at }, &by);
+        match Architecture::from_value(&document) {
+            Ok(architecture) => assert_fixed_point(&architecture),
+            Err(error) => prop_assert!(!error.to_string().is_empty() && error.to_string().len() < 5_000),
+        }
+    }
+
+    #[test]
+    fn a_changed_functional_document_is_read_or_refused(
+        file in prop::sample::select(vec!["keras2", "keras3"]),
+        at in 0usize..300,
+        by in any_value(),
+    ) {
+        let mut document = functional::chain(file);
         replace(&mut document, &mut { at }, &by);
         match Architecture::from_value(&document) {
             Ok(architecture) => assert_fixed_point(&architecture),
