@@ -14,7 +14,13 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
     ("interchange", &["architecture", "network"]),
     (
         "repository",
-        &["architecture", "evaluation", "imaging", "interchange", "network"],
+        &[
+            "architecture",
+            "evaluation",
+            "imaging",
+            "interchange",
+            "network",
+        ],
     ),
     (
         "training",
@@ -122,7 +128,9 @@ fn modules_import_only_what_the_design_allows() {
 #[test]
 fn every_folder_of_the_source_is_in_the_table() {
     let modules: BTreeSet<String> = MAY_IMPORT.iter().map(|(m, _)| (*m).to_owned()).collect();
-    let entries = fs::read_dir(source()).unwrap().map(|entry| entry.unwrap().path());
+    let entries = fs::read_dir(source())
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
     let folders: BTreeSet<String> = entries
         .filter(|path| path.is_dir())
         .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
@@ -134,6 +142,10 @@ fn every_folder_of_the_source_is_in_the_table() {
 fn only_http_and_the_tests_know_axum() {
     for (path, text) in files(&source()) {
         let is_http = path.starts_with(source().join("http"));
-        assert!(is_http || !text.contains("axum::"), "{} uses axum", path.display());
+        assert!(
+            is_http || !text.contains("axum::"),
+            "{} uses axum",
+            path.display()
+        );
     }
 }
