@@ -54,6 +54,11 @@ fn layers_compute_what_keras_computes() {
         }
         compared += 1;
     }
-    assert!(wrong.is_empty(), "{} of {compared}:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {compared}:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
     assert!(compared > 400, "only {compared} cases were compared");
 }

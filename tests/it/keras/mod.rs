@@ -34,7 +34,9 @@ impl Fixtures {
 
     fn tensor(&self, name: &Value) -> &Parameter {
         let name = name.as_str().unwrap();
-        self.tensors.get(name).unwrap_or_else(|| panic!("tensor {name}"))
+        self.tensors
+            .get(name)
+            .unwrap_or_else(|| panic!("tensor {name}"))
     }
 
     /// The weights that a case's `key` maps names to.
@@ -50,10 +52,13 @@ impl Fixtures {
 /// The largest difference, relative to numbers beyond 1; not-a-numbers have to agree.
 fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
-    let differences = a.iter().zip(b).map(|(a, b)| match (a.is_nan(), b.is_nan()) {
-        (true, true) => 0.0,
-        (false, false) => (a - b).abs() / b.abs().max(1.0),
-        _ => f32::INFINITY,
-    });
+    let differences = a
+        .iter()
+        .zip(b)
+        .map(|(a, b)| match (a.is_nan(), b.is_nan()) {
+            (true, true) => 0.0,
+            (false, false) => (a - b).abs() / b.abs().max(1.0),
+            _ => f32::INFINITY,
+        });
     differences.fold(0.0, f32::max)
 }

@@ -53,7 +53,8 @@ fn optimizers_and_losses_follow_keras() {
         }
         let found = learner.network().parameters();
         for (variable, expected) in fixtures.parameters(case, "final").iter() {
-            let difference = largest_difference(&found.get(variable).unwrap().values, &expected.values);
+            let difference =
+                largest_difference(&found.get(variable).unwrap().values, &expected.values);
             if difference > WEIGHT_TOLERANCE {
                 wrong.push(format!("{name}: {variable} ends {difference} apart"));
             }
