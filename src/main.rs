@@ -4,14 +4,12 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 /// Measured on the network that ships: 1.3 times the throughput of the system allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match irori::cli::run(irori::cli::Cli::parse()) {
+    match irori::cli::run(irori::cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("irori: {error:#}");

@@ -7,8 +7,8 @@ use anyhow::{Context, bail};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The address that the server listens on; 0.0.0.0 and [::] are asked over loopback.
-    #[arg(long, env = "IRORI_LISTEN", default_value = "127.0.0.1:8080")]
+    /// The address that the server listens on; 0.0.0.0 and :: (any address) are asked over loopback.
+    #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
     /// Seconds to wait for an answer.
     #[arg(long, default_value_t = 2)]

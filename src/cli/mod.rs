@@ -1,7 +1,8 @@
 //! The command line: what can be typed, with the consequence of each flag.
 //!
 //! A file per command; this one only says which there are. Every flag can also be given as an
-//! environment variable, which the help names; a flag on the command line wins.
+//! environment variable, `IRORI_` and its name, which the help shows; a flag on the command line
+//! wins.
 
 mod evaluate;
 mod export;
@@ -16,7 +17,7 @@ mod serve;
 mod summary;
 mod train;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// A hearth for Burn models: define, train, evaluate and serve image classifiers.
 #[derive(Parser)]
@@ -24,10 +25,10 @@ use clap::{Parser, Subcommand};
 pub struct Cli {
     /// How much is logged to stderr: error, warn, info, debug, trace, or a filter such as
     /// `irori=debug,tower_http=info`; without it info for serve, and warn for the other commands.
-    #[arg(long, global = true, env = "IRORI_LOG")]
+    #[arg(long, global = true)]
     log: Option<String>,
     /// How it is logged: for people, or a JSON object a line for machines.
-    #[arg(long, global = true, env = "IRORI_LOG_FORMAT", default_value = "text")]
+    #[arg(long, global = true, default_value = "text")]
     log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
@@ -61,6 +62,25 @@ enum Command {
     Health(health::Args),
     /// Print the HTTP contract, openapi.yaml.
     Openapi,
+}
+
+/// Reads the command line; ends the process where it asks for help or can't be understood.
+pub fn parse() -> Cli {
+    let matches = with_variables(Cli::command()).get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// Lets every flag also be given as `IRORI_…`.
+fn with_variables(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|flag| match flag.get_long() {
+            Some(name) => {
+                let name = name.to_uppercase().replace('-', "_");
+                flag.env(format!("IRORI_{name}"))
+            }
+            None => flag,
+        })
+        .mut_subcommands(with_variables)
 }
 
 /// Runs the command that was typed.
@@ -107,4 +127,32 @@ fn start_logging(cli: &Cli) -> anyhow::Result<()> {
         LogFormat::Json => subscriber.json().flatten_event(true).init(),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commands_are_consistent_and_every_flag_has_its_variable() {
+        let mut command = with_variables(Cli::command());
+        command.build();
+        command.clone().debug_assert();
+        for subcommand in command.get_subcommands_mut() {
+            let help = subcommand.render_long_help().to_string();
+            let flags: Vec<String> = subcommand
+                .get_arguments()
+                .filter(|flag| !["help", "version_flag"].contains(&flag.get_id().as_str()))
+                .filter_map(|flag| flag.get_long().map(str::to_owned))
+                .collect();
+            for flag in flags {
+                let variable = format!("IRORI_{}", flag.to_uppercase().replace('-', "_"));
+                assert!(
+                    help.contains(&variable),
+                    "{}: --{flag}",
+                    subcommand.get_name()
+                );
+            }
+        }
+    }
 }

@@ -11,12 +11,7 @@ use crate::training::Source;
 #[derive(clap::Args)]
 pub(super) struct ModelsFolder {
     /// The folder of models: a folder for each model in it, and in that one for each version.
-    #[arg(
-        long = "models",
-        env = "IRORI_MODELS",
-        default_value = "models",
-        value_name = "DIR"
-    )]
+    #[arg(long = "models", default_value = "models", value_name = "DIR")]
     folder: PathBuf,
 }
 
@@ -30,7 +25,7 @@ impl ModelsFolder {
 #[derive(clap::Args)]
 pub(super) struct Which {
     /// The model's name.
-    #[arg(long, env = "IRORI_MODEL", value_name = "NAME", value_parser = model_name)]
+    #[arg(long, value_name = "NAME", value_parser = model_name)]
     pub(super) model: ModelName,
     /// The version; without it the one that is served.
     #[arg(long, value_name = "N")]
@@ -109,13 +104,13 @@ pub(super) fn worker_pool(threads: usize) -> anyhow::Result<rayon::ThreadPool> {
 #[derive(clap::Args)]
 pub(super) struct ImageLimits {
     /// Bytes that an image file may have; a larger one is refused unread.
-    #[arg(long, env = "IRORI_MAX_IMAGE_BYTES", default_value_t = Limits::default().max_bytes, value_name = "BYTES")]
+    #[arg(long, default_value_t = Limits::default().max_bytes, value_name = "BYTES")]
     max_image_bytes: usize,
     /// Pixels that an image may have; read from its header, before anything is decoded.
-    #[arg(long, env = "IRORI_MAX_IMAGE_PIXELS", default_value_t = Limits::default().max_pixels, value_name = "N")]
+    #[arg(long, default_value_t = Limits::default().max_pixels, value_name = "N")]
     max_image_pixels: u64,
     /// Memory that a decoder may take for one image.
-    #[arg(long, env = "IRORI_MAX_DECODER_BYTES", default_value_t = Limits::default().max_decoder_bytes, value_name = "BYTES")]
+    #[arg(long, default_value_t = Limits::default().max_decoder_bytes, value_name = "BYTES")]
     max_decoder_bytes: u64,
 }
 

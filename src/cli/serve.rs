@@ -17,74 +17,58 @@ use crate::training::Jobs;
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// The address to listen on. 0.0.0.0:8080 takes connections from other machines.
-    #[arg(long, env = "IRORI_LISTEN", default_value = "127.0.0.1:8080")]
+    #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
     #[command(flatten)]
     models: ModelsFolder,
     /// Where uploaded data sets and the made admin token are kept.
-    #[arg(long, env = "IRORI_DATA", default_value = "data", value_name = "DIR")]
+    #[arg(long, default_value = "data", value_name = "DIR")]
     data: PathBuf,
     /// The model that the bare POST /predict uses; without it the only model there is.
-    #[arg(long, env = "IRORI_DEFAULT_MODEL", value_name = "NAME")]
+    #[arg(long, value_name = "NAME")]
     default_model: Option<String>,
     /// What opens /admin, as "Authorization: Bearer TOKEN"; several separated by commas all open
     /// it. Other users of this machine can read it in the list of processes: prefer the
     /// environment or a file. Without any, one is made and kept in the data folder.
     #[arg(
         long,
-        env = "IRORI_ADMIN_TOKEN",
         value_name = "TOKEN",
         hide_env_values = true,
         value_delimiter = ','
     )]
     admin_token: Vec<String>,
     /// A file with such tokens, one a line.
-    #[arg(
-        long,
-        env = "IRORI_ADMIN_TOKEN_FILE",
-        value_name = "FILE",
-        conflicts_with = "admin_token"
-    )]
+    #[arg(long, value_name = "FILE", conflicts_with = "admin_token")]
     admin_token_file: Option<PathBuf>,
     /// Images that may be in the server at once, being decoded, waiting or computed; a request that
     /// finds no room is answered 429 at once.
-    #[arg(
-        long,
-        env = "IRORI_QUEUE",
-        default_value_t = 1024,
-        value_name = "IMAGES"
-    )]
+    #[arg(long, default_value_t = 1024, value_name = "IMAGES")]
     queue: usize,
     /// Images computed together at most. Nothing waits for a batch to fill.
-    #[arg(
-        long,
-        env = "IRORI_MAX_BATCH",
-        default_value_t = 32,
-        value_name = "IMAGES"
-    )]
+    #[arg(long, default_value_t = 32, value_name = "IMAGES")]
     max_batch: usize,
     /// Images decoded at the same time; without it one for each CPU.
-    #[arg(long, env = "IRORI_DECODE_THREADS", value_name = "N")]
+    #[arg(long, value_name = "N")]
     decode_threads: Option<usize>,
     /// Threads that training computes with, at low priority; without it one for each CPU.
-    #[arg(long, env = "IRORI_TRAINING_THREADS", value_name = "N")]
+    #[arg(long, value_name = "N")]
     training_threads: Option<usize>,
     #[command(flatten)]
     limits: ImageLimits,
     /// Bytes that the body of a prediction may have.
-    #[arg(long, env = "IRORI_MAX_BODY_BYTES", default_value_t = HttpConfig::default().max_body_bytes, value_name = "BYTES")]
+    #[arg(long, default_value_t = HttpConfig::default().max_body_bytes, value_name = "BYTES")]
     max_body_bytes: usize,
     /// Bytes that an uploaded data set or model may have.
-    #[arg(long, env = "IRORI_MAX_UPLOAD_BYTES", default_value_t = HttpConfig::default().max_upload_bytes, value_name = "BYTES")]
+    #[arg(long, default_value_t = HttpConfig::default().max_upload_bytes, value_name = "BYTES")]
     max_upload_bytes: u64,
     /// Images in one request.
-    #[arg(long, env = "IRORI_MAX_IMAGES_PER_REQUEST", default_value_t = HttpConfig::default().max_images_per_request, value_name = "N")]
+    #[arg(long, default_value_t = HttpConfig::default().max_images_per_request, value_name = "N")]
     max_images_per_request: usize,
     /// Seconds that a prediction may take before it is answered 504.
-    #[arg(long, env = "IRORI_REQUEST_TIMEOUT", default_value_t = HttpConfig::default().request_timeout.as_secs(), value_name = "SECONDS")]
+    #[arg(long, default_value_t = HttpConfig::default().request_timeout.as_secs(), value_name = "SECONDS")]
     request_timeout: u64,
     /// Seconds that accepted requests get to finish after SIGTERM.
-    #[arg(long, env = "IRORI_DRAIN_TIMEOUT", default_value_t = HttpConfig::default().drain_timeout.as_secs(), value_name = "SECONDS")]
+    #[arg(long, default_value_t = HttpConfig::default().drain_timeout.as_secs(), value_name = "SECONDS")]
     drain_timeout: u64,
 }
 

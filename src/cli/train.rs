@@ -21,7 +21,7 @@ pub(super) struct Args {
     #[command(flatten)]
     images: Images,
     /// The model that gets a new version.
-    #[arg(long, env = "IRORI_MODEL", value_name = "NAME", value_parser = model_name)]
+    #[arg(long, value_name = "NAME", value_parser = model_name)]
     model: ModelName,
     #[command(flatten)]
     models: ModelsFolder,

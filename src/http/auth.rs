@@ -72,7 +72,9 @@ impl Admin {
         let path = data.join(TOKEN_FILE);
         match make_token(data, &path) {
             Ok(()) => tracing::info!(path = %path.display(), "made an admin token"),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                tracing::info!(path = %path.display(), "the admin token is kept here");
+            }
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "no admin token can be kept, so /admin is closed; give one with --admin-token-file");
                 return Self::disabled();

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use super::preprocessing::Color;
 
-/// Why [`decode`](super::decode) refused some bytes.
+/// Why [`decode`](super::decode()) refused some bytes.
 #[derive(Debug, Error)]
 pub enum ImagingError {
     /// There is not one byte.

@@ -4,7 +4,7 @@
 //! bytes ── decode ──▶ Image ── Preprocessing::fit ──▶ H×W×C bytes ── Normaliser ──▶ H×W×C f32
 //! ```
 //!
-//! [`decode`] accepts what a stranger sends and checks it against [`Limits`]. [`Preprocessing`] is the model's own recipe:
+//! [`decode()`] accepts what a stranger sends and checks it against [`Limits`]. [`Preprocessing`] is the model's own recipe:
 //! training, evaluation and serving all run it, and nothing else turns an image into network input. Between the two steps
 //! the pixels are bytes, so that a data set is kept in memory at a quarter of the size of its `f32` form.
 

@@ -17,7 +17,7 @@ const KERAS_VERSION: &str = "3.15.1";
 
 /// Writes a model as the bytes of a `.keras` archive that `load_model` opens in Keras 3.
 ///
-/// `compile` is as for [`write_h5`](super::write_h5). The same model always gives the same bytes: no time is written.
+/// `compile` is as for [`write_h5`](super::write_h5()). The same model always gives the same bytes: no time is written.
 ///
 /// # Errors
 ///

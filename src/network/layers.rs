@@ -4,6 +4,7 @@ use burn::tensor::{Tensor, TensorData, activation as burn_activation, ops::PadMo
 use rand::RngExt;
 use rand_distr::StandardNormal;
 
+use super::activation::apply;
 use super::ops::{self, Padding, Window};
 use super::resample::resample;
 use super::{Pass, Weight};
@@ -104,28 +105,30 @@ pub(super) fn activation(layer: &Layer) -> Activation {
     }
 }
 
-/// A node's value before its activation; `input` is the shape that comes in.
+/// A node's value; `input` is the shape that comes in. `then` is the activation that is applied at the
+/// end: the layer's own, or none where that is still to wait.
 ///
 /// `training` holds what a training pass needs, and the node's place, or nothing in serving.
 pub(super) fn forward(
     x: Tensor<4>,
     node: &Node,
     input: &Shape,
+    then: Activation,
     mut weights: Weights,
     training: Option<(&mut Pass, usize)>,
 ) -> Tensor<4> {
     let output = &node.output_shape;
     match &node.layer {
-        Layer::Input | Layer::Activation(_) | Layer::Softmax | Layer::Augmentation(_) => x,
+        Layer::Input | Layer::Augmentation(_) => x,
+        Layer::Activation(_) | Layer::Softmax => apply(then, x),
         Layer::Dense(dense) => {
             let kernel = weights.matrix();
             let bias = dense.use_bias.then(|| weights.vector());
-            let [n, h, w, c] = x.dims();
-            ops::dense(x.reshape([n * h * w, c]), kernel, bias).reshape([n, h, w, dense.units])
+            ops::dense(x, kernel, bias, then)
         }
-        Layer::Conv2D(conv) => conv2d(x, conv, weights),
-        Layer::DepthwiseConv2D(conv) => depthwise_conv2d(x, conv, weights),
-        Layer::SeparableConv2D(conv) => separable_conv2d(x, conv, weights),
+        Layer::Conv2D(conv) => conv2d(x, conv, then, weights),
+        Layer::DepthwiseConv2D(conv) => depthwise_conv2d(x, conv, then, weights),
+        Layer::SeparableConv2D(conv) => separable_conv2d(x, conv, then, weights),
         Layer::MaxPooling2D(pooling) => {
             let window = pooling_window(&x, pooling);
             ops::max_pool2d(x, &window)
@@ -193,18 +196,23 @@ pub(super) fn forward(
     }
 }
 
-fn conv2d(x: Tensor<4>, layer: &Conv2D, mut weights: Weights) -> Tensor<4> {
+fn conv2d(x: Tensor<4>, layer: &Conv2D, then: Activation, mut weights: Weights) -> Tensor<4> {
     let kernel = weights.kernel();
     let bias = layer.use_bias.then(|| weights.vector());
     let window = window(&x, &layer.window);
-    ops::conv2d(x, kernel, bias, &window, layer.groups)
+    ops::conv2d(x, kernel, bias, &window, layer.groups, then)
 }
 
-fn depthwise_conv2d(x: Tensor<4>, layer: &DepthwiseConv2D, mut weights: Weights) -> Tensor<4> {
+fn depthwise_conv2d(
+    x: Tensor<4>,
+    layer: &DepthwiseConv2D,
+    then: Activation,
+    mut weights: Weights,
+) -> Tensor<4> {
     let kernel = weights.kernel();
     let bias = layer.use_bias.then(|| weights.vector());
     let window = window(&x, &layer.window);
-    depthwise(x, kernel, bias, &window)
+    depthwise(x, kernel, bias, &window, then)
 }
 
 /// Keras' depthwise kernel `[kh, kw, in, multiplier]` is a grouped one, `[kh, kw, 1, in · multiplier]`,
@@ -214,25 +222,31 @@ fn depthwise(
     kernel: Tensor<4>,
     bias: Option<Tensor<1>>,
     window: &Window,
+    then: Activation,
 ) -> Tensor<4> {
     let [kh, kw, channels, multiplier] = kernel.dims();
     let kernel = kernel.reshape([kh, kw, 1, channels * multiplier]);
-    ops::conv2d(x, kernel, bias, window, channels)
+    ops::conv2d(x, kernel, bias, window, channels, then)
 }
 
-fn separable_conv2d(x: Tensor<4>, layer: &SeparableConv2D, mut weights: Weights) -> Tensor<4> {
+fn separable_conv2d(
+    x: Tensor<4>,
+    layer: &SeparableConv2D,
+    then: Activation,
+    mut weights: Weights,
+) -> Tensor<4> {
     let depthwise_kernel = weights.kernel();
     let pointwise_kernel = weights.kernel();
     let bias = layer.use_bias.then(|| weights.vector());
     let window = window(&x, &layer.window);
-    let x = depthwise(x, depthwise_kernel, None, &window);
+    let x = depthwise(x, depthwise_kernel, None, &window, Activation::Linear);
     let point = Window {
         size: [1, 1],
         strides: [1, 1],
         dilation: [1, 1],
         padding: Padding::default(),
     };
-    ops::conv2d(x, pointwise_kernel, bias, &point, 1)
+    ops::conv2d(x, pointwise_kernel, bias, &point, 1, then)
 }
 
 fn pooling_window(x: &Tensor<4>, layer: &Pooling2D) -> Window {

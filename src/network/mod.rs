@@ -199,16 +199,24 @@ impl Network {
                 }
                 None => (images.clone(), &node.output_shape),
             };
-            last = layers::forward(
+            activation = layers::activation(&node.layer);
+            let then = if index + 1 < nodes.len() {
+                activation
+            } else {
+                Activation::Linear
+            };
+            let value = layers::forward(
                 x,
                 node,
                 input,
+                then,
                 layers::Weights(weights.weights.iter()),
                 pass.as_deref_mut().map(|pass| (pass, index)),
             );
-            activation = layers::activation(&node.layer);
             if uses[index] > 0 {
-                values[index] = Some(activation::apply(activation, last.clone()));
+                values[index] = Some(value);
+            } else {
+                last = value;
             }
         }
         Output {

@@ -63,8 +63,15 @@ struct Work {
     queued: Instant,
     decode: Duration,
     reply: oneshot::Sender<Result<Scored, ServingError>>,
-    /// Given back when the work is answered or dropped.
-    _place: OwnedSemaphorePermit,
+    place: OwnedSemaphorePermit,
+}
+
+impl Work {
+    /// Answers the client, who finds its place free again. One that has gone needs no answer.
+    fn answer(self, answer: Result<Scored, ServingError>) {
+        drop(self.place);
+        let _ = self.reply.send(answer);
+    }
 }
 
 #[derive(Default)]
@@ -217,7 +224,7 @@ impl Engine {
             queued: Instant::now(),
             decode,
             reply,
-            _place: place,
+            place,
         });
         answer
             .await
@@ -267,8 +274,7 @@ fn compute(batch: Vec<Work>) {
                     compute: computed,
                     batch: images,
                 };
-                // A client that has gone meanwhile needs no answer.
-                let _ = work.reply.send(Ok(Scored {
+                work.answer(Ok(Scored {
                     probabilities,
                     timings,
                 }));
@@ -282,9 +288,7 @@ fn compute(batch: Vec<Work>) {
                 "the network panicked"
             );
             for work in batch {
-                let _ = work
-                    .reply
-                    .send(Err(ServingError::Internal("running the network")));
+                work.answer(Err(ServingError::Internal("running the network")));
             }
         }
     }

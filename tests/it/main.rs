@@ -10,3 +10,5 @@ mod imaging;
 mod interchange;
 mod keras;
 mod repository;
+mod serving;
+mod training;

@@ -18,10 +18,17 @@ use kernels::{
 };
 
 use super::{Padding, Window};
+use crate::architecture;
 
-/// A plan of an operation with weights.
+/// A plan of an operation with weights, and what is applied to its result on the way out.
 #[derive(Clone, Debug)]
-enum Weighted {
+struct Weighted {
+    product: Product,
+    activation: Activation,
+}
+
+#[derive(Clone, Debug)]
+enum Product {
     Conv2d(Box<Conv2d>),
     Dense(Dense),
 }
@@ -56,12 +63,12 @@ impl Kernels for Flex {
     ) -> FlexTensor {
         fill(output, |y| {
             let (x, kernel, bias) = (Values::of(&x), Values::of(&kernel), Values::of(&bias));
-            match &plan {
-                Weighted::Conv2d(plan) => {
-                    plan.forward(&x, &kernel, Some(&bias), Activation::Linear, y)
+            match &plan.product {
+                Product::Conv2d(product) => {
+                    product.forward(&x, &kernel, Some(&bias), plan.activation, y)
                 }
-                Weighted::Dense(plan) => {
-                    plan.forward(&x, &kernel, Some(&bias), Activation::Linear, y)
+                Product::Dense(product) => {
+                    product.forward(&x, &kernel, Some(&bias), plan.activation, y)
                 }
             }
         })
@@ -82,7 +89,14 @@ impl Kernels for Flex {
 struct WeightedBackward;
 
 impl Backward<Flex, 3> for WeightedBackward {
-    type State = (FlexTensor, FlexTensor, FlexTensor, Weighted);
+    /// The inputs, the output if the gradient of the activation needs it, and the plan.
+    type State = (
+        FlexTensor,
+        FlexTensor,
+        FlexTensor,
+        Option<FlexTensor>,
+        Weighted,
+    );
 
     fn backward(
         self,
@@ -90,23 +104,31 @@ impl Backward<Flex, 3> for WeightedBackward {
         gradients: &mut Gradients,
         _checkpointer: &mut Checkpointer,
     ) {
-        let (x, kernel, bias, plan) = ops.state;
+        let (x, kernel, bias, y, plan) = ops.state;
         let dy = gradients.consume::<Flex>(&ops.node);
+        let dy = match y {
+            // From here on the gradient of the sum, before the activation.
+            Some(y) => fill(y.shape(), |dsum| {
+                let (y, dy) = (Values::of(&y), Values::of(&dy));
+                plan.activation.grad(Level::default(), &y, &dy, dsum)
+            }),
+            None => dy,
+        };
         let dy = Values::of(&dy);
         let [x_node, kernel_node, bias_node] = ops.parents;
         if let Some(node) = x_node {
             let kernel = Values::of(&kernel);
-            let dx = fill(x.shape(), |dx| match &plan {
-                Weighted::Conv2d(plan) => plan.grad_input(&dy, &kernel, dx),
-                Weighted::Dense(plan) => plan.grad_input(&dy, &kernel, dx),
+            let dx = fill(x.shape(), |dx| match &plan.product {
+                Product::Conv2d(product) => product.grad_input(&dy, &kernel, dx),
+                Product::Dense(product) => product.grad_input(&dy, &kernel, dx),
             });
             gradients.register::<Flex>(node.id, dx);
         }
         if let Some(node) = kernel_node {
             let x = Values::of(&x);
-            let dkernel = fill(kernel.shape(), |dkernel| match &plan {
-                Weighted::Conv2d(plan) => plan.grad_kernel(&x, &dy, dkernel),
-                Weighted::Dense(plan) => plan.grad_kernel(&x, &dy, dkernel),
+            let dkernel = fill(kernel.shape(), |dkernel| match &plan.product {
+                Product::Conv2d(product) => product.grad_kernel(&x, &dy, dkernel),
+                Product::Dense(product) => product.grad_kernel(&x, &dy, dkernel),
             });
             gradients.register::<Flex>(node.id, dkernel);
         }
@@ -166,7 +188,10 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
             output,
         );
         match prepared {
-            OpsKind::Tracked(prepared) => prepared.finish((x, kernel, bias, plan), y),
+            OpsKind::Tracked(prepared) => {
+                let output = (plan.activation != Activation::Linear).then(|| y.clone());
+                prepared.finish((x, kernel, bias, output, plan), y)
+            }
             OpsKind::UnTracked(prepared) => prepared.finish(y),
         }
     }
@@ -229,12 +254,31 @@ fn pair([rows, columns]: [usize; 2]) -> (usize, usize) {
     (rows, columns)
 }
 
+/// The activation as far as the kernels can apply it on the way out, and what is left to do.
+pub fn fuse(activation: architecture::Activation) -> (Activation, architecture::Activation) {
+    use architecture::Activation as Keras;
+    let fused = match activation {
+        Keras::Relu => Activation::Relu,
+        Keras::Relu6 => Activation::Relu6,
+        Keras::Elu { alpha: 1.0 } => Activation::Elu,
+        Keras::Selu => Activation::Selu,
+        Keras::Sigmoid => Activation::Sigmoid,
+        Keras::HardSigmoid => Activation::HardSigmoid,
+        Keras::Tanh => Activation::Tanh,
+        Keras::Exponential => Activation::Exponential,
+        Keras::Softsign => Activation::Softsign,
+        other => return (Activation::Linear, other),
+    };
+    (fused, Keras::Linear)
+}
+
 pub fn conv2d(
     x: Tensor<4>,
     kernel: Tensor<4>,
     bias: Option<Tensor<1>>,
     window: &Window,
     groups: usize,
+    activation: Activation,
 ) -> Tensor<4> {
     let [n, h, w, in_channels] = x.dims();
     let [.., out_channels] = kernel.dims();
@@ -254,12 +298,20 @@ pub fn conv2d(
         x.into_dispatch(),
         kernel.into_dispatch(),
         bias.into_dispatch(),
-        Weighted::Conv2d(Box::new(plan)),
+        Weighted {
+            product: Product::Conv2d(Box::new(plan)),
+            activation,
+        },
         Shape::new([n, out_h, out_w, out_channels]),
     ))
 }
 
-pub fn dense(x: Tensor<2>, kernel: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
+pub fn dense(
+    x: Tensor<2>,
+    kernel: Tensor<2>,
+    bias: Option<Tensor<1>>,
+    activation: Activation,
+) -> Tensor<2> {
     let [n, inputs] = x.dims();
     let [_, outputs] = kernel.dims();
     let plan = checked(Dense::new(inputs, outputs));
@@ -268,7 +320,10 @@ pub fn dense(x: Tensor<2>, kernel: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor
         x.into_dispatch(),
         kernel.into_dispatch(),
         bias.into_dispatch(),
-        Weighted::Dense(plan),
+        Weighted {
+            product: Product::Dense(plan),
+            activation,
+        },
         Shape::new([n, outputs]),
     ))
 }

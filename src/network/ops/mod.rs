@@ -10,6 +10,9 @@ mod portable;
 
 use burn::tensor::{Device, Tensor};
 
+use super::activation::apply;
+use crate::architecture::Activation;
+
 /// Rows and columns added on each side of an image before a window slides over it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Padding {
@@ -62,18 +65,49 @@ pub struct Window {
     pub padding: Padding,
 }
 
-/// Convolves `[N, H, W, C]` with `[kh, kw, C / groups, F]`: `[N, H', W', F]`.
+/// Convolves `[N, H, W, C]` with `[kh, kw, C / groups, F]` and applies `activation`: `[N, H', W', F]`.
 pub fn conv2d(
     x: Tensor<4>,
     kernel: Tensor<4>,
     bias: Option<Tensor<1>>,
     window: &Window,
     groups: usize,
+    activation: Activation,
 ) -> Tensor<4> {
     if is_flex(&x.device()) {
-        flex::conv2d(x, kernel, bias, window, groups)
+        let (fused, rest) = flex::fuse(activation);
+        apply(rest, flex::conv2d(x, kernel, bias, window, groups, fused))
     } else {
-        portable::conv2d(x, kernel, bias, window, groups)
+        apply(
+            activation,
+            portable::conv2d(x, kernel, bias, window, groups),
+        )
+    }
+}
+
+/// `activation(x · kernel + bias)` along the last axis: `[N, H, W, in]` to `[N, H, W, out]`.
+pub fn dense(
+    x: Tensor<4>,
+    kernel: Tensor<2>,
+    bias: Option<Tensor<1>>,
+    activation: Activation,
+) -> Tensor<4> {
+    let [n, h, w, inputs] = x.dims();
+    let [_, outputs] = kernel.dims();
+    let is_flex = is_flex(&x.device());
+    let rows = x.reshape([n * h * w, inputs]);
+    let extents = [n, h, w, outputs];
+    if is_flex {
+        let (fused, rest) = flex::fuse(activation);
+        apply(
+            rest,
+            flex::dense(rows, kernel, bias, fused).reshape(extents),
+        )
+    } else {
+        apply(
+            activation,
+            portable::dense(rows, kernel, bias).reshape(extents),
+        )
     }
 }
 
@@ -92,15 +126,6 @@ pub fn average_pool2d(x: Tensor<4>, window: &Window) -> Tensor<4> {
         flex::average_pool2d(x, window)
     } else {
         portable::average_pool2d(x, window)
-    }
-}
-
-/// `[N, in] · [in, out] + [out]`.
-pub fn dense(x: Tensor<2>, kernel: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
-    if is_flex(&x.device()) {
-        flex::dense(x, kernel, bias)
-    } else {
-        portable::dense(x, kernel, bias)
     }
 }
 

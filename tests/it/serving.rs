@@ -1,0 +1,212 @@
+//! Serving through the library's door: batches, swaps, and a queue that is full.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use burn::tensor::Device;
+use bytes::Bytes;
+use irori::architecture::Architecture;
+use irori::imaging::Preprocessing;
+use irori::network::{Parameter, Parameters};
+use irori::repository::{Draft, Lineage, Outputs, Repository};
+use irori::serving::{Engine, EngineConfig, Models, ServingError};
+use serde_json::json;
+
+/// A model that says `class` to every image, published as the next version.
+fn publish_constant(repository: &Repository, class: usize) -> u64 {
+    let architecture = Architecture::from_value(&json!({"layers": [
+        {"class_name": "Flatten", "config": {"input_shape": [4, 4, 1]}},
+        {"class_name": "Dense", "config": {"name": "scores", "units": 3, "activation": "softmax"}},
+    ]}))
+    .unwrap();
+    let mut bias = vec![0.0; 3];
+    bias[class] = 10.0;
+    let parameters: Parameters = [
+        (
+            "scores/kernel".to_owned(),
+            Parameter::new(vec![16, 3], vec![0.0; 48]).unwrap(),
+        ),
+        (
+            "scores/bias".to_owned(),
+            Parameter::new(vec![3], bias).unwrap(),
+        ),
+    ]
+    .into_iter()
+    .collect();
+    let draft = Draft {
+        architecture,
+        parameters,
+        labels: ["a", "b", "c"].map(String::from).to_vec(),
+        preprocessing: Preprocessing::for_channels(1).checked(1).unwrap(),
+        outputs: Outputs::Probabilities,
+        lineage: Lineage::default(),
+        evaluation: None,
+        history: None,
+    };
+    repository.publish("constant", &draft).unwrap()
+}
+
+fn engine(queue_capacity: usize) -> Engine {
+    Engine::start(EngineConfig {
+        queue_capacity,
+        max_batch: 8,
+        decode_threads: 2,
+        limits: Default::default(),
+    })
+    .unwrap()
+}
+
+fn digit(class: usize) -> Bytes {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/digits")
+        .join(class.to_string());
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
+    files.sort();
+    std::fs::read(&files[0]).unwrap().into()
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn a_swap_under_load_neither_drops_nor_mixes_an_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let repository = Repository::open(folder.path()).unwrap();
+    // Version n says class n - 1.
+    for class in 0..3 {
+        publish_constant(&repository, class);
+    }
+    let models = Arc::new(Models::load(repository.clone(), Device::flex(), None).unwrap());
+    let engine = Arc::new(engine(256));
+    let swapping = Arc::new(AtomicBool::new(true));
+    let image = digit(0);
+    runtime().block_on(async {
+        let clients: Vec<_> = (0..8)
+            .map(|_| {
+                let (models, engine) = (Arc::clone(&models), Arc::clone(&engine));
+                let (swapping, image) = (Arc::clone(&swapping), image.clone());
+                tokio::spawn(async move {
+                    let mut seen = [0usize; 3];
+                    while swapping.load(Ordering::Relaxed) {
+                        let servable = models.get("constant").unwrap();
+                        let scored = engine.predict(&servable, vec![image.clone(); 3]).await;
+                        for scored in scored.unwrap() {
+                            let best = servable.prediction(&scored.probabilities, 1).unwrap().best;
+                            assert_eq!(best.index as u64 + 1, servable.version());
+                            seen[best.index] += 1;
+                        }
+                    }
+                    seen
+                })
+            })
+            .collect();
+        let swaps = tokio::task::spawn_blocking({
+            let models = Arc::clone(&models);
+            move || {
+                for round in 0..60u64 {
+                    repository.promote("constant", round % 3 + 1).unwrap();
+                    models.renew("constant");
+                }
+            }
+        });
+        swaps.await.unwrap();
+        swapping.store(false, Ordering::Relaxed);
+        let mut seen = [0usize; 3];
+        for client in clients {
+            for (total, count) in seen.iter_mut().zip(client.await.unwrap()) {
+                *total += count;
+            }
+        }
+        assert!(seen.iter().all(|&count| count > 0), "{seen:?}");
+    });
+    assert_eq!(engine.depth(), 0);
+}
+
+#[test]
+fn an_image_gets_the_same_bits_alone_and_in_any_company() {
+    let repository =
+        Repository::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("models")).unwrap();
+    let models = Models::load(repository, Device::flex(), None).unwrap();
+    let servable = models.get("digits").unwrap();
+    let images: Vec<Vec<f32>> = (0..10)
+        .map(|class| servable.pixels(&digit(class), &Default::default()).unwrap())
+        .collect();
+    let alone: Vec<Vec<f32>> = images
+        .iter()
+        .map(|image| {
+            servable
+                .probabilities([image.as_slice()].into_iter())
+                .remove(0)
+        })
+        .collect();
+    for size in 1..=64 {
+        let batch = (0..size).map(|place| images[(place * 7 + size) % 10].as_slice());
+        for (place, found) in servable.probabilities(batch).into_iter().enumerate() {
+            assert_eq!(
+                found,
+                alone[(place * 7 + size) % 10],
+                "place {place} of {size}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_shipped_model_reads_the_digits_of_the_fixtures() {
+    let repository =
+        Repository::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("models")).unwrap();
+    let models = Models::load(repository, Device::flex(), None).unwrap();
+    let servable = models.get(&models.default_model().unwrap()).unwrap();
+    for class in 0..10 {
+        let pixels = servable.pixels(&digit(class), &Default::default()).unwrap();
+        let scores = servable.probabilities([pixels.as_slice()].into_iter());
+        let best = servable.prediction(&scores[0], 1).unwrap().best;
+        assert_eq!(best.label, class.to_string());
+        assert!(best.probability > 0.5);
+    }
+}
+
+#[test]
+fn a_request_finds_all_its_places_or_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let repository = Repository::open(folder.path()).unwrap();
+    publish_constant(&repository, 1);
+    let models = Models::load(repository, Device::flex(), None).unwrap();
+    let servable = models.get("constant").unwrap();
+    let engine = engine(4);
+    runtime().block_on(async {
+        let too_many = engine.predict(&servable, vec![digit(1); 5]).await;
+        assert!(matches!(
+            too_many,
+            Err(ServingError::QueueFull {
+                images: 5,
+                capacity: 4
+            })
+        ));
+        let enough = engine.predict(&servable, vec![digit(1); 4]).await.unwrap();
+        assert_eq!(enough.len(), 4);
+        // A bad image fails its request and gives all the places back.
+        let bad = engine
+            .predict(&servable, vec![digit(1), Bytes::from_static(b"no image")])
+            .await;
+        assert!(matches!(bad, Err(ServingError::Image { index: 1, .. })));
+        let free = async {
+            while engine.depth() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let patience = std::time::Duration::from_secs(10);
+        tokio::time::timeout(patience, free).await.unwrap();
+        let after = engine.predict(&servable, vec![digit(1); 4]).await;
+        assert_eq!(after.unwrap().len(), 4);
+    });
+}
