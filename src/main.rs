@@ -4,7 +4,7 @@
 
 use std::process::ExitCode;
 
-/// Measured on the network that ships: 1.3 times the throughput of the system allocator.
+/// Batches take and give back large buffers all the time, which this one keeps at hand.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -12,8 +12,22 @@ fn main() -> ExitCode {
     match irori::cli::run(irori::cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("irori: {error:#}");
+            eprintln!("irori: {}", explain(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The error and its causes, those left out that an error above them has quoted already.
+fn explain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }

@@ -122,6 +122,7 @@ pub(super) static CODES: &[Code] = &[
     code("aliases_unreadable", 409, "The model's aliases can't be read"),
     code("too_many_aliases", 409, "The model has as many aliases as it may have"),
     code("version_numbers_exhausted", 409, "The model has used the highest version number"),
+    code("models_not_writable", 409, "Nothing can be written where the models are"),
     code("repository_io", 500, "The model folder failed"),
     code("file_missing", 422, "A file of the version is missing"),
     code("file_unreadable", 500, "A file of the version can't be read"),

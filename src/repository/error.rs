@@ -154,6 +154,17 @@ pub enum RepositoryError {
         /// The model.
         model: String,
     },
+    /// Nothing can be written where the models are.
+    #[error(
+        "no version can be published: the models folder {} can't be written ({source}); make it writable, or serve another folder with --models",
+        path.display()
+    )]
+    NotWritable {
+        /// The folder that was tried.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The file system refused.
     #[error("could not {action} {}: {source}", path.display())]
     Io {
@@ -184,6 +195,7 @@ impl RepositoryError {
             Self::AliasesUnreadable { .. } => "aliases_unreadable",
             Self::TooManyAliases { .. } => "too_many_aliases",
             Self::NumbersExhausted { .. } => "version_numbers_exhausted",
+            Self::NotWritable { .. } => "models_not_writable",
             Self::Io { .. } => "repository_io",
         }
     }

@@ -135,6 +135,24 @@ impl Repository {
         }
     }
 
+    /// Checks that something could be published, before much work is done for it. Leaves nothing behind.
+    ///
+    /// # Errors
+    ///
+    /// [`RepositoryError::NotWritable`] where the folder refuses a file.
+    pub fn check_writable(&self) -> Result<(), RepositoryError> {
+        // A repository that is still to be made is made in the nearest folder there is.
+        let mut above = self.root.ancestors().filter(|folder| folder.is_dir());
+        let folder = above.next().unwrap_or_else(|| Path::new("."));
+        match tempfile::Builder::new().prefix(".tmp-").tempfile_in(folder) {
+            Ok(_) => Ok(()),
+            Err(source) => Err(RepositoryError::NotWritable {
+                path: folder.to_owned(),
+                source,
+            }),
+        }
+    }
+
     /// Makes a draft the model's next version and returns its number: one more than any that was ever given.
     ///
     /// The version is written aside, read back and checked as [`load`](Self::load) does, and then renamed into its place. An

@@ -266,6 +266,14 @@ fn what_can_be_refused_is_refused_before_the_job() {
 }
 
 #[test]
+fn a_folder_that_can_not_be_written_is_told_before_the_training() {
+    // Not even root can make files here.
+    let repository = Repository::open("/proc/sys/no-such-folder").unwrap();
+    let refusal = Train::check(model(), request(json!({})), source(), &repository);
+    assert_eq!(refusal.map(drop).unwrap_err().code(), "models_not_writable");
+}
+
+#[test]
 fn classes_that_are_not_the_outputs_fail_the_job_and_say_how_many_there_are() {
     let (_folder, repository) = repository();
     let mut network = architecture("softmax");

@@ -20,7 +20,7 @@ refusals!(TrainRefusals:
     "version_broken", "architecture_required", "input_not_an_image", "invalid_setting", "invalid_compile",
     "labels_mismatch", "preprocessing_channels_unsupported", "preprocessing_color_mismatch",
     "preprocessing_not_finite", "preprocessing_wrong_length", "preprocessing_std_not_positive",
-    "preprocessing_overflow", "too_many_jobs",
+    "preprocessing_overflow", "models_not_writable", "too_many_jobs",
 );
 refusals!(EvaluateRefusals:
     "invalid_path", "invalid_json", "invalid_request", "body_incomplete", "request_timeout", "payload_too_large",

@@ -83,6 +83,7 @@ impl Train {
         source: Source,
         repository: &Repository,
     ) -> Result<Self, TrainingError> {
+        repository.check_writable()?;
         let based_on = match request.initial_weights {
             Some(version) => Some(repository.load(model.as_str(), version)?),
             None if request.architecture.is_none() => {
