@@ -5,12 +5,12 @@ use rand::RngExt;
 use rand_distr::StandardNormal;
 
 use super::activation::apply;
+use super::geometry::{center_crop, crop, resample, resize};
 use super::ops::{self, Padding, Window};
-use super::resample::resample;
 use super::{Pass, Weight};
 use crate::architecture::{
-    self, Activation, BatchNormalization, Conv2D, DepthwiseConv2D, Interpolation, Layer,
-    LayerNormalization, Node, Normalization, Pooling2D, Resizing, SeparableConv2D, Shape, Sides,
+    self, Activation, BatchNormalization, Conv2D, DepthwiseConv2D, Layer, LayerNormalization, Node,
+    Normalization, Pooling2D, SeparableConv2D, Shape,
 };
 
 /// Added to what `Normalization` divides by where it is smaller.
@@ -271,60 +271,6 @@ fn permute(x: Tensor<4>, dims: &[usize], rank: usize) -> Tensor<4> {
         }
     }
     x.permute(axes)
-}
-
-fn crop(x: Tensor<4>, sides: Sides) -> Tensor<4> {
-    let [n, h, w, c] = x.dims();
-    x.slice([
-        0..n,
-        sides.top..h - sides.bottom,
-        sides.left..w - sides.right,
-        0..c,
-    ])
-}
-
-/// The middle `[height, width]` of an image that is no smaller; the odd row or column is cut below
-/// and to the right.
-fn crop_to(x: Tensor<4>, [height, width]: [usize; 2]) -> Tensor<4> {
-    let [_, h, w, _] = x.dims();
-    let (top, left) = ((h - height) / 2, (w - width) / 2);
-    crop(
-        x,
-        Sides {
-            top,
-            bottom: h - height - top,
-            left,
-            right: w - width - left,
-        },
-    )
-}
-
-/// The largest part of the image with the aspect ratio of `[height, width]`, as Keras' `Resizing`
-/// cuts it out (`keras/src/backend/tensorflow/image.py`).
-fn crop_to_aspect_ratio(x: Tensor<4>, [height, width]: [usize; 2]) -> Tensor<4> {
-    let [_, h, w, _] = x.dims();
-    let crop_height = ((w * height) as f64 / width as f64) as usize;
-    let crop_width = ((h * width) as f64 / height as f64) as usize;
-    crop_to(x, [h.min(crop_height.max(1)), w.min(crop_width.max(1))])
-}
-
-fn resize(x: Tensor<4>, layer: &Resizing) -> Tensor<4> {
-    let size = [layer.height, layer.width];
-    let x = if layer.crop_to_aspect_ratio {
-        crop_to_aspect_ratio(x, size)
-    } else {
-        x
-    };
-    resample(x, size, layer.interpolation)
-}
-
-fn center_crop(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
-    let [_, h, w, _] = x.dims();
-    if h >= size[0] && w >= size[1] {
-        crop_to(x, size)
-    } else {
-        resample(crop_to_aspect_ratio(x, size), size, Interpolation::Bilinear)
-    }
 }
 
 fn relu(x: Tensor<4>, max_value: Option<f64>, negative_slope: f64, threshold: f64) -> Tensor<4> {

@@ -6,11 +6,11 @@
 //! `Flatten`), so all layers have one type.
 
 mod activation;
+mod geometry;
 mod initialize;
 mod layers;
 pub mod ops;
 mod parameters;
-mod resample;
 
 use std::sync::Arc;
 

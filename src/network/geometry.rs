@@ -1,14 +1,14 @@
-//! Resampling of images inside a network: `UpSampling2D`, `Resizing`.
+//! Changes of an image's size inside a network: `Cropping2D`, `UpSampling2D`, `Resizing`, `CenterCrop`.
 //!
-//! Every one of these is linear in the pixels and works on rows and columns one after the other, so
-//! it is two products with small matrices; their gradients come for free.
+//! Resampling is linear in the pixels and works on rows and columns one after the other, so it is two
+//! products with small matrices; their gradients come for free.
 //!
 //! Source: `tensorflow/core/kernels/image/` (half-pixel centres, no antialiasing; bicubic is Keys'
 //! kernel with a = -0.5, its weights renormalised at the edges).
 
 use burn::tensor::{Tensor, TensorData};
 
-use crate::architecture::Interpolation;
+use crate::architecture::{Interpolation, Resizing, Sides};
 
 /// Resamples `[N, H, W, C]` to `[N, height, width, C]`.
 pub(super) fn resample(
@@ -36,6 +36,60 @@ pub(super) fn resample(
     columns
         .matmul(x.reshape([n * height, w, c]))
         .reshape([n, height, width, c])
+}
+
+pub(super) fn crop(x: Tensor<4>, sides: Sides) -> Tensor<4> {
+    let [n, h, w, c] = x.dims();
+    x.slice([
+        0..n,
+        sides.top..h - sides.bottom,
+        sides.left..w - sides.right,
+        0..c,
+    ])
+}
+
+/// The middle `[height, width]` of an image that is no smaller; the odd row or column is cut below
+/// and to the right.
+fn crop_to(x: Tensor<4>, [height, width]: [usize; 2]) -> Tensor<4> {
+    let [_, h, w, _] = x.dims();
+    let (top, left) = ((h - height) / 2, (w - width) / 2);
+    crop(
+        x,
+        Sides {
+            top,
+            bottom: h - height - top,
+            left,
+            right: w - width - left,
+        },
+    )
+}
+
+/// The largest part of the image with the aspect ratio of `[height, width]`, as Keras' `Resizing`
+/// cuts it out (`keras/src/backend/tensorflow/image.py`).
+fn crop_to_aspect_ratio(x: Tensor<4>, [height, width]: [usize; 2]) -> Tensor<4> {
+    let [_, h, w, _] = x.dims();
+    let crop_height = ((w * height) as f64 / width as f64) as usize;
+    let crop_width = ((h * width) as f64 / height as f64) as usize;
+    crop_to(x, [h.min(crop_height.max(1)), w.min(crop_width.max(1))])
+}
+
+pub(super) fn resize(x: Tensor<4>, layer: &Resizing) -> Tensor<4> {
+    let size = [layer.height, layer.width];
+    let x = if layer.crop_to_aspect_ratio {
+        crop_to_aspect_ratio(x, size)
+    } else {
+        x
+    };
+    resample(x, size, layer.interpolation)
+}
+
+pub(super) fn center_crop(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
+    let [_, h, w, _] = x.dims();
+    if h >= size[0] && w >= size[1] {
+        crop_to(x, size)
+    } else {
+        resample(crop_to_aspect_ratio(x, size), size, Interpolation::Bilinear)
+    }
 }
 
 /// The weight of each of `from` pixels in each of `to` pixels, row-major `[to, from]`.
