@@ -10,7 +10,6 @@ use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::architecture::Architecture;
 use crate::http::docs::BinaryBody;
 use crate::http::extract::{
     Path, Query, check_declared_length, media_type, parse_json, too_large, too_slow,
@@ -19,7 +18,7 @@ use crate::http::images::multipart_problem;
 use crate::http::models::OfModel;
 use crate::http::problem::{Problem, refusals};
 use crate::http::state::AppState;
-use crate::interchange::import;
+use crate::interchange::{import, import_beside};
 use crate::repository::{Draft, ImportOptions, ModelName, Outputs};
 
 /// What can be said of a model beside its file.
@@ -132,7 +131,7 @@ pub(in crate::http) async fn post(
 #[derive(Default)]
 struct Sent {
     file: Vec<u8>,
-    architecture: Option<Architecture>,
+    architecture: Option<serde_json::Value>,
     options: ImportOptions,
     /// Bytes of all parts so far.
     received: u64,
@@ -176,7 +175,7 @@ impl Sent {
             "labels" => self.options.labels = Some(labels(&text(&name, content)?)?),
             "preprocessing" => self.options.preprocessing = Some(parse_json(&content)?),
             "architecture" => {
-                self.architecture = Some(Architecture::from_json(&text(&name, content)?)?);
+                self.architecture = Some(parse_json(&content)?);
             }
             "outputs" => {
                 let word = serde_json::Value::String(text(&name, content)?);
@@ -215,7 +214,10 @@ async fn read_file(request: Request, state: &AppState) -> Result<Vec<u8>, Proble
 }
 
 fn publish(state: &AppState, model: &ModelName, sent: Sent) -> Result<Published, Problem> {
-    let imported = import(sent.file, sent.architecture)?;
+    let imported = match sent.architecture {
+        Some(document) => import_beside(sent.file, document)?,
+        None => import(sent.file, None)?,
+    };
     let input = imported.architecture.input_shape();
     if input.as_image().is_none() {
         return Err(Problem::new(
