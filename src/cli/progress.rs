@@ -73,6 +73,9 @@ impl Follower {
         }
         self.bar.set_position(progress.done as u64);
         let mut figures = Vec::new();
+        if let Some(eta) = progress.eta_seconds {
+            figures.push(format!("ETA {}", clock(eta)));
+        }
         if let Some(accuracy) = progress.accuracy {
             figures.push(format!("accuracy: {accuracy:.4}"));
         }
@@ -82,16 +85,14 @@ impl Follower {
         if let Some(speed) = progress.images_per_second {
             figures.push(format!("{speed:.0} images/s"));
         }
-        if let Some(eta) = progress.eta_seconds {
-            figures.push(format!("ETA {}", clock(eta)));
-        }
         self.bar.set_message(figures.join(" - "));
     }
 }
 
 fn style() -> ProgressStyle {
-    // The template is a constant, so the default is never taken.
-    ProgressStyle::with_template("{prefix:>12} {bar:30} {pos}/{len} {msg}")
+    // What does not fit the terminal is cut off at the end of the message. The template is a constant,
+    // so the default is never taken.
+    ProgressStyle::with_template("{prefix} {bar:12} {pos}/{len} {wide_msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("━╸─")
 }
