@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Dimensions, PreprocessingError};
+use super::PreprocessingError;
 
 /// How an image becomes the input of one model: the `preprocessing` object of its `card.json`.
 ///
@@ -225,11 +225,6 @@ impl Preprocessing {
         Normaliser {
             tables: tables.collect(),
         }
-    }
-
-    /// Turns fitted bytes into network input, as [`Normaliser::apply`] does with tables kept.
-    pub fn normalise(&self, pixels: &[u8], to: Dimensions, out: &mut [f32]) {
-        self.normaliser(to.channels).apply(pixels, out);
     }
 }
 

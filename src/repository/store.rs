@@ -50,11 +50,6 @@ impl Repository {
         &self.root
     }
 
-    /// Where a version is, or would be.
-    pub fn version_path(&self, model: &ModelName, version: u64) -> PathBuf {
-        ModelFolder::new(&self.root, model.clone()).version(version)
-    }
-
     /// The names of the models that have a version, good or broken; sorted.
     ///
     /// # Errors

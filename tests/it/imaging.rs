@@ -228,7 +228,9 @@ fn normalising_follows_its_formula() {
     let to = size(1, 2, 3);
     let pixels = [0, 51, 255, 102, 204, 7];
     let mut out = [f32::NAN; 6];
-    Preprocessing::for_channels(3).normalise(&pixels, to, &mut out);
+    Preprocessing::for_channels(3)
+        .normaliser(to.channels)
+        .apply(&pixels, &mut out);
     assert_eq!(out, pixels.map(|pixel| f32::from(pixel) * (1.0 / 255.0)));
 
     let preprocessing = Preprocessing {
@@ -239,7 +241,9 @@ fn normalising_follows_its_formula() {
         std: Some(vec![2.0, 4.0, 0.5]),
         ..Preprocessing::for_channels(3)
     };
-    preprocessing.normalise(&pixels, to, &mut out);
+    preprocessing
+        .normaliser(to.channels)
+        .apply(&pixels, &mut out);
     let expected = [
         (255.0 * 0.5 - 1.0 - 1.0) / 2.0,
         (204.0 * 0.5 - 1.0 - 2.0) / 4.0,
