@@ -56,8 +56,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         let name = || file.display().to_string();
         let bytes = std::fs::read(file).with_context(|| format!("could not read {}", name()))?;
         let pixels = servable.pixels(&bytes, &limits).with_context(name)?;
-        let probabilities = servable.probabilities([pixels.as_slice()].into_iter());
-        let mut prediction = probabilities
+        let scores = servable.scores([pixels.as_slice()].into_iter());
+        let mut prediction = scores
             .first()
             .and_then(|scores| servable.prediction(scores, args.top_k))
             .with_context(|| format!("{}: the model has no labels", name()))?;

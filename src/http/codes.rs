@@ -57,6 +57,8 @@ pub(super) static CODES: &[Code] = &[
     code("model_not_found", 404, "There is no such model"),
     code("version_not_found", 404, "The model has no such version"),
     code("model_unavailable", 503, "The model can't be served at present"),
+    code("model_unloaded", 503, "The model was unloaded"),
+    code("invalid_tensor", 400, "A tensor is not what the model takes"),
     code("queue_full", 429, "The queue is full"),
     code("draining", 503, "The server is shutting down"),
     // Images.

@@ -189,7 +189,7 @@ pub(super) async fn servable(
 
 refusals!(ListRefusals: "internal");
 refusals!(ModelRefusals: "invalid_path", "model_not_found", "invalid_model_name");
-refusals!(VersionRefusals: "invalid_path", "invalid_model_name", "model_not_found", "version_not_found", "version_broken", "model_unavailable");
+refusals!(VersionRefusals: "invalid_path", "invalid_model_name", "model_not_found", "version_not_found", "version_broken", "model_unavailable", "model_unloaded");
 
 /// List the models
 #[utoipa::path(

@@ -16,7 +16,7 @@ use super::images::{self, JsonImages, MultipartImages};
 use super::models::{OfModel, OfVersion};
 use super::problem::{Problem, refusals};
 use super::state::AppState;
-use crate::serving::{Prediction, Scored, Servable, Timings};
+use crate::serving::{Input, Prediction, Scored, Servable, Timings};
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
@@ -56,7 +56,7 @@ refusals!(Refusals:
     "image_too_many_pixels", "image_too_much_memory", "image_too_many_scans", "image_truncated", "image_corrupt",
     "image_unsupported", "payload_too_large", "unsupported_media_type", "invalid_model_name",
     "model_not_found", "model_required",
-    "version_not_found", "version_broken", "model_unavailable", "request_timeout", "queue_full", "deadline_exceeded",
+    "version_not_found", "version_broken", "model_unavailable", "model_unloaded", "request_timeout", "queue_full", "deadline_exceeded",
 );
 
 /// Predict with the default model
@@ -151,14 +151,14 @@ async fn predict(
         ));
     }
     let images = images::read(request, state).await?;
-    let (names, files): (Vec<_>, Vec<_>) = images
+    let (names, inputs): (Vec<_>, Vec<_>) = images
         .into_iter()
-        .map(|image| (image.name, image.bytes))
+        .map(|image| (image.name, Input::Encoded(image.bytes)))
         .unzip();
 
     let timeout = state.config.request_timeout;
     // Giving up drops the images that still wait, so that they cost nothing more.
-    let scored = match tokio::time::timeout(timeout, state.engine.predict(servable, files)).await {
+    let scored = match tokio::time::timeout(timeout, state.engine.predict(servable, inputs)).await {
         Ok(scored) => scored?,
         Err(_) => {
             return Err(Problem::new(
@@ -173,7 +173,7 @@ async fn predict(
     state.metrics.predicted(servable, &scored);
 
     let predictions = names.into_iter().zip(&scored).map(|(name, scored)| {
-        let prediction = servable.prediction(&scored.probabilities, options.top_k);
+        let prediction = servable.prediction(&scored.scores, options.top_k);
         prediction.map(|prediction| Prediction {
             image: name,
             ..prediction

@@ -47,11 +47,21 @@ pub struct Timings {
     pub batch: usize,
 }
 
+/// What a prediction is asked of.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// An image file, which becomes pixels by the model's own preprocessing.
+    Encoded(Bytes),
+    /// What the network reads, `[H, W, C]`: somebody else has done the preprocessing.
+    Pixels(Vec<f32>),
+}
+
 /// The scores of one image, and where the time went.
 #[derive(Clone, Debug)]
 pub struct Scored {
-    /// A probability per label.
-    pub probabilities: Vec<f32>,
+    /// What the network gives, a number per output, as Keras' `predict` does. [`Servable::probabilities`]
+    /// makes a probability per label of them.
+    pub scores: Vec<f32>,
     /// Where the time went.
     pub timings: Timings,
 }
@@ -180,18 +190,21 @@ impl Engine {
         &self.config
     }
 
-    /// Decodes and scores encoded images, in order. All of them find a place in the queue, or none.
+    /// Scores images, in order. All of them find a place in the queue, or none.
     ///
     /// An undecodable image fails the whole request, with its place in the list.
     pub async fn predict(
         &self,
         servable: &Arc<Servable>,
-        images: Vec<Bytes>,
+        inputs: Vec<Input>,
     ) -> Result<Vec<Scored>, ServingError> {
-        let places = self.reserve(images.len())?;
-        let work = images.into_iter().zip(places).enumerate();
-        let answers = work.map(|(index, (image, place))| self.score(servable, index, image, place));
-        try_join_all(answers).await
+        let request = servable.statistics().begin();
+        let places = self.reserve(inputs.len())?;
+        let work = inputs.into_iter().zip(places).enumerate();
+        let answers = work.map(|(index, (input, place))| self.score(servable, index, input, place));
+        let scored = try_join_all(answers).await?;
+        request.answered(&scored);
+        Ok(scored)
     }
 
     /// One image's way through decoding, the queue and the network.
@@ -199,9 +212,43 @@ impl Engine {
         &self,
         servable: &Arc<Servable>,
         index: usize,
-        image: Bytes,
+        input: Input,
         place: OwnedSemaphorePermit,
     ) -> Result<Scored, ServingError> {
+        let (pixels, decode) = match input {
+            Input::Encoded(image) => self.decode(servable, index, image).await?,
+            Input::Pixels(pixels) => (pixels, Duration::ZERO),
+        };
+        let expected = servable.input().values().unwrap_or(0);
+        if pixels.len() != expected {
+            let found = pixels.len();
+            return Err(ServingError::Tensor {
+                index,
+                found,
+                expected,
+            });
+        }
+        let (reply, answer) = oneshot::channel();
+        self.queue.push(Work {
+            servable: Arc::clone(servable),
+            pixels,
+            queued: Instant::now(),
+            decode,
+            reply,
+            place,
+        });
+        answer
+            .await
+            .map_err(|_| ServingError::Internal("waiting for the compute thread"))?
+    }
+
+    /// From bytes to pixels, on a blocking thread, and how long that took.
+    async fn decode(
+        &self,
+        servable: &Arc<Servable>,
+        index: usize,
+        image: Bytes,
+    ) -> Result<(Vec<f32>, Duration), ServingError> {
         let failed = |_| ServingError::Internal("decoding an image");
         // The permit moves into the blocking task: a client that leaves does not free a decoder
         // that is still at work.
@@ -217,18 +264,7 @@ impl Engine {
         });
         let (pixels, decode) = decoding.await.map_err(failed)?;
         let pixels = pixels.map_err(|error| ServingError::Image { index, error })?;
-        let (reply, answer) = oneshot::channel();
-        self.queue.push(Work {
-            servable: Arc::clone(servable),
-            pixels,
-            queued: Instant::now(),
-            decode,
-            reply,
-            place,
-        });
-        answer
-            .await
-            .map_err(|_| ServingError::Internal("waiting for the compute thread"))?
+        Ok((pixels, decode))
     }
 
     fn reserve(&self, images: usize) -> Result<Vec<OwnedSemaphorePermit>, ServingError> {
@@ -261,23 +297,21 @@ fn compute(batch: Vec<Work>) {
     };
     let started = Instant::now();
     let scores = catch_unwind(AssertUnwindSafe(|| {
-        servable.probabilities(batch.iter().map(|work| work.pixels.as_slice()))
+        servable.scores(batch.iter().map(|work| work.pixels.as_slice()))
     }));
     let computed = started.elapsed();
     let images = batch.len();
     match scores {
         Ok(scores) => {
-            for (work, probabilities) in batch.into_iter().zip(scores) {
+            servable.statistics().computed(images);
+            for (work, scores) in batch.into_iter().zip(scores) {
                 let timings = Timings {
                     decode: work.decode,
                     queue: started.duration_since(work.queued),
                     compute: computed,
                     batch: images,
                 };
-                work.answer(Ok(Scored {
-                    probabilities,
-                    timings,
-                }));
+                work.answer(Ok(Scored { scores, timings }));
             }
         }
         Err(_) => {

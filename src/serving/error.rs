@@ -16,6 +16,10 @@ pub enum ServingError {
     #[error("model \"{model}\" can't be served: {reason}")]
     ModelUnavailable { model: String, reason: String },
     #[error(
+        "model \"{model}\" was unloaded; POST /v2/repository/models/{model}/load loads it again"
+    )]
+    ModelUnloaded { model: String },
+    #[error(
         "no model is named and none is the default; POST to /models/{{model}}/predict; {}",
         known(models)
     )]
@@ -30,6 +34,15 @@ pub enum ServingError {
     TooManyImages { found: usize, allowed: usize },
     #[error("image {}: {error}", index + 1)]
     Image { index: usize, error: ImagingError },
+    #[error(
+        "image {} has {found} values; the network reads {expected}",
+        index + 1
+    )]
+    Tensor {
+        index: usize,
+        found: usize,
+        expected: usize,
+    },
     #[error(
         "the queue is full ({capacity} images) and has no room for {images} more; try again in a moment"
     )]
@@ -50,10 +63,12 @@ impl ServingError {
             Self::ModelNotFound { .. } => "model_not_found",
             Self::VersionNotFound { .. } => "version_not_found",
             Self::ModelUnavailable { .. } => "model_unavailable",
+            Self::ModelUnloaded { .. } => "model_unloaded",
             Self::ModelRequired { .. } => "model_required",
             Self::NoImage => "no_image",
             Self::TooManyImages { .. } => "too_many_images",
             Self::Image { error, .. } => error.code(),
+            Self::Tensor { .. } => "invalid_tensor",
             Self::QueueFull { .. } => "queue_full",
             Self::Draining => "draining",
             Self::Repository(error) => error.code(),

@@ -1,13 +1,15 @@
-//! Serving: from encoded images to predictions, in batches, off the async threads.
+//! Serving: from images to predictions, in batches, off the async threads.
 
 mod engine;
 mod error;
 mod models;
 mod prediction;
 mod servable;
+mod statistics;
 
-pub use engine::{Engine, EngineConfig, Scored, Timings};
+pub use engine::{Engine, EngineConfig, Input, Scored, Timings};
 pub use error::ServingError;
 pub use models::Models;
 pub use prediction::{Candidate, Prediction};
 pub use servable::Servable;
+pub use statistics::{Histogram, Statistics};

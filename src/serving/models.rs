@@ -5,12 +5,12 @@
 //! happens outside the lock; the swap is an exchange of pointers.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use burn::tensor::Device;
 
-use super::{Servable, ServingError};
-use crate::repository::Repository;
+use super::{Servable, ServingError, Statistics};
+use crate::repository::{Repository, StoredVersion};
 
 /// Versions asked for by number that are kept in memory beside the serving one, over all models.
 const KEPT: usize = 4;
@@ -21,6 +21,8 @@ enum Slot {
     Serving(Arc<Servable>),
     /// Nothing of this model can be served, and why.
     Unavailable(String),
+    /// Somebody has taken it out of memory.
+    Unloaded,
 }
 
 /// The models in memory, over a repository.
@@ -31,6 +33,8 @@ pub struct Models {
     slots: RwLock<BTreeMap<String, Slot>>,
     /// Versions asked for by number, the most recently used last.
     kept: Mutex<Vec<Arc<Servable>>>,
+    /// What each version has counted, kept while the version exists, whatever is loaded.
+    statistics: Mutex<BTreeMap<(String, u64), Arc<Statistics>>>,
     /// Held while a slot is being renewed, so that two changes can't swap in the wrong order.
     renewing: Mutex<()>,
 }
@@ -67,6 +71,7 @@ impl Models {
             default: default.or(only),
             slots: RwLock::default(),
             kept: Mutex::default(),
+            statistics: Mutex::default(),
             renewing: Mutex::default(),
         };
         for name in names {
@@ -112,7 +117,7 @@ impl Models {
         let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
         let loaded = slots.values().filter_map(|slot| match slot {
             Slot::Serving(servable) => Some(Arc::clone(servable)),
-            Slot::Unavailable(_) => None,
+            Slot::Unavailable(_) | Slot::Unloaded => None,
         });
         loaded.collect()
     }
@@ -126,6 +131,9 @@ impl Models {
                 model: model.to_owned(),
                 reason: reason.clone(),
             }),
+            Some(Slot::Unloaded) => Err(ServingError::ModelUnloaded {
+                model: model.to_owned(),
+            }),
             None => Err(ServingError::ModelNotFound {
                 model: model.to_owned(),
                 models: slots.keys().cloned().collect(),
@@ -137,7 +145,9 @@ impl Models {
     pub fn get_version(&self, model: &str, version: u64) -> Result<Arc<Servable>, ServingError> {
         match self.get(model) {
             Ok(serving) if serving.version() == version => return Ok(serving),
-            Err(missing @ ServingError::ModelNotFound { .. }) => return Err(missing),
+            Err(
+                missing @ (ServingError::ModelNotFound { .. } | ServingError::ModelUnloaded { .. }),
+            ) => return Err(missing),
             _ => {}
         }
         let is_it = |kept: &Arc<Servable>| kept.model() == model && kept.version() == version;
@@ -149,7 +159,7 @@ impl Models {
         }
         // The lock is kept while loading: two requests for the same version load it once.
         let stored = self.repository.load(model, version)?;
-        let servable = Arc::new(Servable::load(stored, &self.device)?);
+        let servable = Arc::new(self.load_stored(stored)?);
         kept.push(Arc::clone(&servable));
         if kept.len() > KEPT {
             kept.remove(0);
@@ -166,7 +176,7 @@ impl Models {
             .repository
             .load_serving(model)
             .map_err(ServingError::from)
-            .and_then(|stored| Servable::load(stored, &self.device));
+            .and_then(|stored| self.load_stored(stored));
         let slot = match loaded {
             Ok(servable) => {
                 tracing::info!(model, version = servable.version(), "serving");
@@ -184,8 +194,60 @@ impl Models {
             None => slots.remove(model),
         };
         drop(slots);
-        // A version that was replaced or deleted must not be answered from memory.
+        self.forget(model);
+        let versions = self.repository.versions(model).unwrap_or_default();
+        self.lock_statistics()
+            .retain(|(name, version), _| name != model || versions.contains(version));
+    }
+
+    /// Takes a model out of memory; it is refused until [`renew`](Self::renew) loads it again.
+    ///
+    /// # Errors
+    ///
+    /// There is no such model.
+    pub fn unload(&self, model: &str) -> Result<(), ServingError> {
+        let _one_at_a_time = self.renewing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+        match slots.get_mut(model) {
+            Some(slot) => *slot = Slot::Unloaded,
+            None => {
+                return Err(ServingError::ModelNotFound {
+                    model: model.to_owned(),
+                    models: slots.keys().cloned().collect(),
+                });
+            }
+        }
+        drop(slots);
+        self.forget(model);
+        tracing::info!(model, "unloaded");
+        Ok(())
+    }
+
+    /// A version that was replaced, deleted or unloaded must not be answered from memory.
+    fn forget(&self, model: &str) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|servable| servable.model() != model);
+    }
+
+    /// What each version has counted, of those that were ever loaded and still exist.
+    pub fn statistics(&self) -> Vec<((String, u64), Arc<Statistics>)> {
+        let statistics = self.lock_statistics();
+        statistics
+            .iter()
+            .map(|(version, counted)| (version.clone(), Arc::clone(counted)))
+            .collect()
+    }
+
+    fn load_stored(&self, stored: StoredVersion) -> Result<Servable, ServingError> {
+        let version = (stored.model.clone(), stored.version);
+        let servable = Servable::load(stored, &self.device)?;
+        let counted = Arc::clone(self.lock_statistics().entry(version).or_default());
+        Ok(servable.counting_on(counted))
+    }
+
+    fn lock_statistics(&self) -> MutexGuard<'_, BTreeMap<(String, u64), Arc<Statistics>>> {
+        self.statistics
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

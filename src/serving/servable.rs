@@ -1,9 +1,11 @@
 //! A servable: one version of a model, loaded and warmed, with what it takes from bytes to
 //! probabilities.
 
+use std::sync::Arc;
+
 use burn::tensor::Device;
 
-use super::{Prediction, ServingError};
+use super::{Prediction, ServingError, Statistics};
 use crate::evaluation::Evaluation;
 use crate::imaging::{self, Dimensions, ImagingError, Limits, Normaliser};
 use crate::network::Network;
@@ -19,6 +21,7 @@ pub struct Servable {
     normaliser: Normaliser,
     network: Network,
     bytes: usize,
+    statistics: Arc<Statistics>,
 }
 
 impl Servable {
@@ -49,10 +52,16 @@ impl Servable {
             evaluation: stored.evaluation,
             input,
             network,
+            statistics: Arc::default(),
         };
         let blank = vec![0.0; input.values().unwrap_or(0)];
-        let _ = servable.probabilities([blank.as_slice()].into_iter());
+        let _ = servable.scores([blank.as_slice()].into_iter());
         Ok(servable)
+    }
+
+    /// The same, adding to what the version has counted before it was loaded this time.
+    pub(super) fn counting_on(self, statistics: Arc<Statistics>) -> Self {
+        Self { statistics, ..self }
     }
 
     /// The model's name.
@@ -85,6 +94,17 @@ impl Servable {
         self.bytes
     }
 
+    /// How many scores the network gives for an image: as many as there are labels, or one for two
+    /// labels.
+    pub fn outputs(&self) -> usize {
+        self.network.outputs()
+    }
+
+    /// What its requests have cost so far.
+    pub fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
     /// Decodes and preprocesses an encoded image.
     pub fn pixels(&self, image: &[u8], limits: &Limits) -> Result<Vec<f32>, ImagingError> {
         let image = imaging::decode(image, limits)?;
@@ -94,12 +114,9 @@ impl Servable {
         Ok(pixels)
     }
 
-    /// Runs the network over images that are preprocessed already: a probability per label, for
-    /// each image.
-    pub fn probabilities<'a>(
-        &self,
-        images: impl ExactSizeIterator<Item = &'a [f32]>,
-    ) -> Vec<Vec<f32>> {
+    /// Runs the network over images that are preprocessed already: a score per output, for each
+    /// image.
+    pub fn scores<'a>(&self, images: impl ExactSizeIterator<Item = &'a [f32]>) -> Vec<Vec<f32>> {
         let count = images.len();
         let mut batch = Vec::with_capacity(count * self.input.values().unwrap_or(0));
         for image in images {
@@ -109,11 +126,12 @@ impl Servable {
         let outputs = scores.len() / count.max(1);
         scores
             .chunks_exact(outputs.max(1))
-            .map(|scores| self.to_probabilities(scores))
+            .map(<[f32]>::to_vec)
             .collect()
     }
 
-    fn to_probabilities(&self, scores: &[f32]) -> Vec<f32> {
+    /// A probability per label, of one image's scores.
+    pub fn probabilities(&self, scores: &[f32]) -> Vec<f32> {
         let is_logit = self.card.outputs == Outputs::Logits;
         match scores {
             [single] => {
@@ -129,9 +147,9 @@ impl Servable {
         }
     }
 
-    /// The answer for one image.
-    pub fn prediction(&self, probabilities: &[f32], top_k: usize) -> Option<Prediction> {
-        Prediction::rank(&self.card.labels, probabilities, top_k)
+    /// The answer for one image's scores.
+    pub fn prediction(&self, scores: &[f32], top_k: usize) -> Option<Prediction> {
+        Prediction::rank(&self.card.labels, &self.probabilities(scores), top_k)
     }
 }
 

@@ -10,7 +10,7 @@ use irori::architecture::Architecture;
 use irori::imaging::Preprocessing;
 use irori::network::{Parameter, Parameters};
 use irori::repository::{Draft, Lineage, Outputs, Repository};
-use irori::serving::{Engine, EngineConfig, Models, ServingError};
+use irori::serving::{Engine, EngineConfig, Input, Models, ServingError};
 use serde_json::json;
 
 /// A model that says `class` to every image, published as the next version.
@@ -57,6 +57,10 @@ fn engine(queue_capacity: usize) -> Engine {
     .unwrap()
 }
 
+fn encoded(class: usize) -> Input {
+    Input::Encoded(digit(class))
+}
+
 fn digit(class: usize) -> Bytes {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixtures/digits")
@@ -88,7 +92,7 @@ fn a_swap_under_load_neither_drops_nor_mixes_an_answer() {
     let models = Arc::new(Models::load(repository.clone(), Device::flex(), None).unwrap());
     let engine = Arc::new(engine(256));
     let swapping = Arc::new(AtomicBool::new(true));
-    let image = digit(0);
+    let image = encoded(0);
     runtime().block_on(async {
         let clients: Vec<_> = (0..8)
             .map(|_| {
@@ -100,7 +104,7 @@ fn a_swap_under_load_neither_drops_nor_mixes_an_answer() {
                         let servable = models.get("constant").unwrap();
                         let scored = engine.predict(&servable, vec![image.clone(); 3]).await;
                         for scored in scored.unwrap() {
-                            let best = servable.prediction(&scored.probabilities, 1).unwrap().best;
+                            let best = servable.prediction(&scored.scores, 1).unwrap().best;
                             assert_eq!(best.index as u64 + 1, servable.version());
                             seen[best.index] += 1;
                         }
@@ -142,15 +146,11 @@ fn an_image_gets_the_same_bits_alone_and_in_any_company() {
         .collect();
     let alone: Vec<Vec<f32>> = images
         .iter()
-        .map(|image| {
-            servable
-                .probabilities([image.as_slice()].into_iter())
-                .remove(0)
-        })
+        .map(|image| servable.scores([image.as_slice()].into_iter()).remove(0))
         .collect();
     for size in 1..=64 {
         let batch = (0..size).map(|place| images[(place * 7 + size) % 10].as_slice());
-        for (place, found) in servable.probabilities(batch).into_iter().enumerate() {
+        for (place, found) in servable.scores(batch).into_iter().enumerate() {
             assert_eq!(
                 found,
                 alone[(place * 7 + size) % 10],
@@ -168,7 +168,7 @@ fn the_shipped_model_reads_the_digits_of_the_fixtures() {
     let servable = models.get(&models.default_model().unwrap()).unwrap();
     for class in 0..10 {
         let pixels = servable.pixels(&digit(class), &Default::default()).unwrap();
-        let scores = servable.probabilities([pixels.as_slice()].into_iter());
+        let scores = servable.scores([pixels.as_slice()].into_iter());
         let best = servable.prediction(&scores[0], 1).unwrap().best;
         assert_eq!(best.label, class.to_string());
         assert!(best.probability > 0.5);
@@ -184,7 +184,7 @@ fn a_request_finds_all_its_places_or_is_refused_at_once() {
     let servable = models.get("constant").unwrap();
     let engine = engine(4);
     runtime().block_on(async {
-        let too_many = engine.predict(&servable, vec![digit(1); 5]).await;
+        let too_many = engine.predict(&servable, vec![encoded(1); 5]).await;
         assert!(matches!(
             too_many,
             Err(ServingError::QueueFull {
@@ -192,11 +192,17 @@ fn a_request_finds_all_its_places_or_is_refused_at_once() {
                 capacity: 4
             })
         ));
-        let enough = engine.predict(&servable, vec![digit(1); 4]).await.unwrap();
+        let enough = engine
+            .predict(&servable, vec![encoded(1); 4])
+            .await
+            .unwrap();
         assert_eq!(enough.len(), 4);
         // A bad image fails its request and gives all the places back.
         let bad = engine
-            .predict(&servable, vec![digit(1), Bytes::from_static(b"no image")])
+            .predict(
+                &servable,
+                vec![encoded(1), Input::Encoded(Bytes::from_static(b"no image"))],
+            )
             .await;
         assert!(matches!(bad, Err(ServingError::Image { index: 1, .. })));
         let free = async {
@@ -206,7 +212,77 @@ fn a_request_finds_all_its_places_or_is_refused_at_once() {
         };
         let patience = std::time::Duration::from_secs(10);
         tokio::time::timeout(patience, free).await.unwrap();
-        let after = engine.predict(&servable, vec![digit(1); 4]).await;
+        let after = engine.predict(&servable, vec![encoded(1); 4]).await;
         assert_eq!(after.unwrap().len(), 4);
     });
+}
+
+#[test]
+fn pixels_are_the_networks_input_as_they_are() {
+    let repository =
+        Repository::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("models")).unwrap();
+    let models = Models::load(repository, Device::flex(), None).unwrap();
+    let servable = models.get("digits").unwrap();
+    let pixels = servable.pixels(&digit(3), &Default::default()).unwrap();
+    let engine = engine(4);
+    runtime().block_on(async {
+        let inputs = vec![encoded(3), Input::Pixels(pixels.clone())];
+        let scored = engine.predict(&servable, inputs).await.unwrap();
+        assert_eq!(scored[0].scores, scored[1].scores);
+        assert_eq!(scored[1].timings.decode, std::time::Duration::ZERO);
+        let short = vec![encoded(3), Input::Pixels(pixels[1..].to_vec())];
+        assert!(matches!(
+            engine.predict(&servable, short).await,
+            Err(ServingError::Tensor {
+                index: 1,
+                found: 783,
+                expected: 784
+            })
+        ));
+    });
+    let statistics = servable.statistics();
+    assert_eq!(
+        (statistics.success.count(), statistics.failure.count()),
+        (1, 1)
+    );
+    assert_eq!((statistics.images(), statistics.decode.count()), (2, 1));
+    assert!(statistics.compute.sum() > 0 && statistics.success.sum() > statistics.compute.sum());
+}
+
+#[test]
+fn an_unloaded_model_is_refused_until_it_is_renewed_and_keeps_its_figures() {
+    let folder = tempfile::tempdir().unwrap();
+    let repository = Repository::open(folder.path()).unwrap();
+    publish_constant(&repository, 0);
+    publish_constant(&repository, 1);
+    let models = Models::load(repository.clone(), Device::flex(), None).unwrap();
+    let engine = engine(4);
+    let score = |servable: &Arc<irori::serving::Servable>| {
+        runtime()
+            .block_on(engine.predict(servable, vec![encoded(1)]))
+            .unwrap();
+    };
+    score(&models.get("constant").unwrap());
+    score(&models.get_version("constant", 1).unwrap());
+
+    models.unload("constant").unwrap();
+    for refused in [models.get("constant"), models.get_version("constant", 1)] {
+        assert!(matches!(refused, Err(ServingError::ModelUnloaded { .. })));
+    }
+    assert!(matches!(
+        models.unload("nobody"),
+        Err(ServingError::ModelNotFound { .. })
+    ));
+    models.renew("constant");
+    score(&models.get("constant").unwrap());
+    let counts = || -> Vec<(u64, u64)> {
+        let all = models.statistics().into_iter();
+        all.map(|((_, version), counted)| (version, counted.success.count()))
+            .collect()
+    };
+    assert_eq!(counts(), [(1, 1), (2, 2)]);
+    // Of a version that is gone nothing is left.
+    repository.delete("constant", 1).unwrap();
+    models.renew("constant");
+    assert_eq!(counts(), [(2, 2)]);
 }

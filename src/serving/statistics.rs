@@ -1,0 +1,217 @@
+//! The statistics of a version: what its requests cost, counted as they are answered.
+//!
+//! The engine alone adds to them; `/metrics` and `/v2/…/stats` read the same figures.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::{Scored, Timings};
+
+/// Upper bounds of the durations' buckets in nanoseconds: 100 µs to 10 s, three to a decade.
+const DURATIONS: [u64; 16] = [
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    10_000_000,
+    25_000_000,
+    50_000_000,
+    100_000_000,
+    250_000_000,
+    500_000_000,
+    1_000_000_000,
+    2_500_000_000,
+    5_000_000_000,
+    10_000_000_000,
+];
+/// Upper bounds of the batch sizes' buckets.
+const BATCHES: [u64; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
+
+/// A histogram that many threads add to without waiting for each other. Values are integers, so that
+/// sums of durations stay exact.
+#[derive(Debug)]
+pub struct Histogram {
+    bounds: &'static [u64],
+    /// One more than there are bounds: the last one takes what is above all of them.
+    counts: Box<[AtomicU64]>,
+    sum: AtomicU64,
+}
+
+impl Histogram {
+    fn new(bounds: &'static [u64]) -> Self {
+        Self {
+            bounds,
+            counts: (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect(),
+            sum: AtomicU64::new(0),
+        }
+    }
+
+    fn add(&self, value: u64) {
+        let bucket = self.bounds.partition_point(|&bound| bound < value);
+        if let Some(count) = self.counts.get(bucket) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        self.sum.fetch_add(value, Ordering::Relaxed);
+    }
+
+    fn add_duration(&self, duration: Duration) {
+        self.add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// How many values were added.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().map(|c| c.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Their sum.
+    pub fn sum(&self) -> u64 {
+        self.sum.load(Ordering::Relaxed)
+    }
+
+    /// Each bucket's upper bound, which belongs to it, and how many values are in it alone. The last
+    /// bound is `u64::MAX`.
+    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> {
+        let bounds = self.bounds.iter().copied().chain([u64::MAX]);
+        bounds.zip(self.counts.iter().map(|c| c.load(Ordering::Relaxed)))
+    }
+}
+
+/// What the requests to one version cost. Durations are in nanoseconds.
+#[derive(Debug)]
+pub struct Statistics {
+    /// Requests answered: from coming to the engine until all their images were scored.
+    pub success: Histogram,
+    /// Requests that got no scores: refused, failed, too late, or left by their clients.
+    pub failure: Histogram,
+    /// From bytes to pixels, of each answered request's slowest image. Tensors take no time.
+    pub decode: Histogram,
+    /// From the queue to the compute thread, of each answered request's slowest image.
+    pub queue: Histogram,
+    /// In the network, of each answered request's slowest batch.
+    pub compute: Histogram,
+    /// Images computed together, for each run of the network.
+    pub batches: Histogram,
+    images: AtomicU64,
+    /// Milliseconds since 1970 of the last answer; 0 before the first.
+    last_answer: AtomicU64,
+}
+
+impl Default for Statistics {
+    fn default() -> Self {
+        let durations = || Histogram::new(&DURATIONS);
+        Self {
+            success: durations(),
+            failure: durations(),
+            decode: durations(),
+            queue: durations(),
+            compute: durations(),
+            batches: Histogram::new(&BATCHES),
+            images: AtomicU64::new(0),
+            last_answer: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Statistics {
+    /// Images in answered requests.
+    pub fn images(&self) -> u64 {
+        self.images.load(Ordering::Relaxed)
+    }
+
+    /// When the last request was answered, in milliseconds since 1970; 0 before the first.
+    pub fn last_answer(&self) -> u64 {
+        self.last_answer.load(Ordering::Relaxed)
+    }
+
+    /// Begins to count a request, which fails unless it is answered.
+    pub(super) fn begin(&self) -> Request<'_> {
+        Request {
+            statistics: self,
+            started: Instant::now(),
+            is_answered: false,
+        }
+    }
+
+    /// Counts a run of the network.
+    pub(super) fn computed(&self, images: usize) {
+        self.batches.add(images as u64);
+    }
+}
+
+/// A request that is being counted.
+pub(super) struct Request<'a> {
+    statistics: &'a Statistics,
+    started: Instant,
+    is_answered: bool,
+}
+
+impl Request<'_> {
+    pub(super) fn answered(mut self, scored: &[Scored]) {
+        self.is_answered = true;
+        let statistics = self.statistics;
+        let slowest = |of: fn(&Timings) -> Duration| {
+            let times = scored.iter().map(|scored| of(&scored.timings));
+            times.max().unwrap_or_default()
+        };
+        statistics.success.add_duration(self.started.elapsed());
+        statistics.decode.add_duration(slowest(|t| t.decode));
+        statistics.queue.add_duration(slowest(|t| t.queue));
+        statistics.compute.add_duration(slowest(|t| t.compute));
+        let images = scored.len() as u64;
+        statistics.images.fetch_add(images, Ordering::Relaxed);
+        let now = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0);
+        statistics.last_answer.store(now, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Request<'_> {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.statistics.failure.add_duration(self.started.elapsed());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_takes_its_bound_and_the_last_one_everything_above() {
+        let histogram = Histogram::new(&BATCHES);
+        for value in [1, 2, 3, 4, 256, 257, u64::MAX / 2] {
+            histogram.add(value);
+        }
+        let filled: Vec<(u64, u64)> = histogram.buckets().filter(|(_, n)| *n > 0).collect();
+        assert_eq!(filled, [(1, 1), (2, 1), (4, 2), (256, 1), (u64::MAX, 2)]);
+        assert_eq!(histogram.count(), 7);
+    }
+
+    #[test]
+    fn a_request_that_is_not_answered_has_failed() {
+        let statistics = Statistics::default();
+        drop(statistics.begin());
+        assert_eq!(
+            (statistics.failure.count(), statistics.success.count()),
+            (1, 0)
+        );
+        let scored = Scored {
+            scores: vec![1.0],
+            timings: Timings {
+                queue: Duration::from_nanos(7),
+                ..Timings::default()
+            },
+        };
+        statistics.begin().answered(&[scored.clone(), scored]);
+        assert_eq!(
+            (statistics.failure.count(), statistics.success.count()),
+            (1, 1)
+        );
+        assert_eq!((statistics.queue.sum(), statistics.images()), (7, 2));
+        assert!(statistics.last_answer() > 0);
+    }
+}
