@@ -170,7 +170,6 @@ async fn predict(
             ));
         }
     };
-    state.metrics.predicted(servable, &scored);
 
     let predictions = names.into_iter().zip(&scored).map(|(name, scored)| {
         let prediction = servable.prediction(&scored.scores, options.top_k);
@@ -195,14 +194,12 @@ async fn predict(
 
 /// The slowest image's times, in the form of the W3C's Server Timing.
 fn server_timing(scored: &[Scored]) -> String {
-    let slowest = |of: fn(&Timings) -> Duration| {
-        let times = scored.iter().map(|scored| of(&scored.timings));
-        times.max().unwrap_or_default().as_secs_f64() * 1e3
-    };
+    let slowest = Timings::slowest(scored);
+    let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
     format!(
         "decode;dur={:.3}, queue;dur={:.3}, compute;dur={:.3}",
-        slowest(|timings| timings.decode),
-        slowest(|timings| timings.queue),
-        slowest(|timings| timings.compute),
+        milliseconds(slowest.decode),
+        milliseconds(slowest.queue),
+        milliseconds(slowest.compute),
     )
 }

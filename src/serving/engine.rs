@@ -47,6 +47,19 @@ pub struct Timings {
     pub batch: usize,
 }
 
+impl Timings {
+    /// The longest of each stage over a request's images, and its largest batch.
+    pub fn slowest(scored: &[Scored]) -> Self {
+        let timings = scored.iter().map(|scored| scored.timings);
+        timings.fold(Self::default(), |slowest, timings| Self {
+            decode: slowest.decode.max(timings.decode),
+            queue: slowest.queue.max(timings.queue),
+            compute: slowest.compute.max(timings.compute),
+            batch: slowest.batch.max(timings.batch),
+        })
+    }
+}
+
 /// What a prediction is asked of.
 #[derive(Clone, Debug)]
 pub enum Input {
@@ -199,12 +212,25 @@ impl Engine {
         inputs: Vec<Input>,
     ) -> Result<Vec<Scored>, ServingError> {
         let request = servable.statistics().begin();
+        let images = inputs.len();
+        let scored = self.score_all(servable, inputs).await;
+        match &scored {
+            Ok(scored) => request.answered(scored),
+            Err(error) => request.failed(error),
+        }
+        note(servable, images, scored.as_deref().unwrap_or_default());
+        scored
+    }
+
+    async fn score_all(
+        &self,
+        servable: &Arc<Servable>,
+        inputs: Vec<Input>,
+    ) -> Result<Vec<Scored>, ServingError> {
         let places = self.reserve(inputs.len())?;
         let work = inputs.into_iter().zip(places).enumerate();
         let answers = work.map(|(index, (input, place))| self.score(servable, index, input, place));
-        let scored = try_join_all(answers).await?;
-        request.answered(&scored);
-        Ok(scored)
+        try_join_all(answers).await
     }
 
     /// One image's way through decoding, the queue and the network.
@@ -286,6 +312,21 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.queue.lock().closed = true;
         self.queue.arrived.notify_all();
+    }
+}
+
+/// Writes into the request's span, where it has room for it, what was asked and where the time went.
+fn note(servable: &Servable, images: usize, scored: &[Scored]) {
+    let span = tracing::Span::current();
+    span.record("model", servable.model());
+    span.record("version", servable.version());
+    span.record("images", images);
+    if !scored.is_empty() {
+        let slowest = Timings::slowest(scored);
+        let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
+        span.record("decode_ms", milliseconds(slowest.decode));
+        span.record("queue_ms", milliseconds(slowest.queue));
+        span.record("compute_ms", milliseconds(slowest.compute));
     }
 }
 

@@ -2,12 +2,17 @@
 //!
 //! The engine alone adds to them; `/metrics` and `/v2/…/stats` read the same figures.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::{Scored, Timings};
+use super::{Scored, ServingError, Timings};
+
+/// The code of requests whose clients left, or that came too late to be waited for any longer.
+const ABANDONED: &str = "abandoned";
 
 /// Upper bounds of the durations' buckets in nanoseconds: 100 µs to 10 s, three to a decade.
 const DURATIONS: [u64; 16] = [
@@ -96,6 +101,7 @@ pub struct Statistics {
     /// Images computed together, for each run of the network.
     pub batches: Histogram,
     images: AtomicU64,
+    failures: Mutex<BTreeMap<&'static str, u64>>,
     /// Milliseconds since 1970 of the last answer; 0 before the first.
     last_answer: AtomicU64,
 }
@@ -111,6 +117,7 @@ impl Default for Statistics {
             compute: durations(),
             batches: Histogram::new(&BATCHES),
             images: AtomicU64::new(0),
+            failures: Mutex::default(),
             last_answer: AtomicU64::new(0),
         }
     }
@@ -120,6 +127,12 @@ impl Statistics {
     /// Images in answered requests.
     pub fn images(&self) -> u64 {
         self.images.load(Ordering::Relaxed)
+    }
+
+    /// Requests that got no scores, by the code of what was wrong.
+    pub fn failures(&self) -> BTreeMap<&'static str, u64> {
+        let failures = self.failures.lock();
+        failures.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// When the last request was answered, in milliseconds since 1970; 0 before the first.
@@ -132,7 +145,7 @@ impl Statistics {
         Request {
             statistics: self,
             started: Instant::now(),
-            is_answered: false,
+            failure: Some(ABANDONED),
         }
     }
 
@@ -146,32 +159,38 @@ impl Statistics {
 pub(super) struct Request<'a> {
     statistics: &'a Statistics,
     started: Instant,
-    is_answered: bool,
+    /// What it is counted as if nothing more happens; `None` once it is answered.
+    failure: Option<&'static str>,
 }
 
 impl Request<'_> {
     pub(super) fn answered(mut self, scored: &[Scored]) {
-        self.is_answered = true;
+        self.failure = None;
         let statistics = self.statistics;
-        let slowest = |of: fn(&Timings) -> Duration| {
-            let times = scored.iter().map(|scored| of(&scored.timings));
-            times.max().unwrap_or_default()
-        };
+        let slowest = Timings::slowest(scored);
         statistics.success.add_duration(self.started.elapsed());
-        statistics.decode.add_duration(slowest(|t| t.decode));
-        statistics.queue.add_duration(slowest(|t| t.queue));
-        statistics.compute.add_duration(slowest(|t| t.compute));
+        statistics.decode.add_duration(slowest.decode);
+        statistics.queue.add_duration(slowest.queue);
+        statistics.compute.add_duration(slowest.compute);
         let images = scored.len() as u64;
         statistics.images.fetch_add(images, Ordering::Relaxed);
         let now = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0);
         statistics.last_answer.store(now, Ordering::Relaxed);
     }
+
+    pub(super) fn failed(mut self, error: &ServingError) {
+        self.failure = Some(error.code());
+    }
 }
 
 impl Drop for Request<'_> {
     fn drop(&mut self) {
-        if !self.is_answered {
-            self.statistics.failure.add_duration(self.started.elapsed());
+        if let Some(code) = self.failure {
+            let statistics = self.statistics;
+            statistics.failure.add_duration(self.started.elapsed());
+            let failures = statistics.failures.lock();
+            let mut failures = failures.unwrap_or_else(PoisonError::into_inner);
+            *failures.entry(code).or_default() += 1;
         }
     }
 }
@@ -195,9 +214,12 @@ mod tests {
     fn a_request_that_is_not_answered_has_failed() {
         let statistics = Statistics::default();
         drop(statistics.begin());
+        statistics
+            .begin()
+            .failed(&ServingError::Internal("testing"));
         assert_eq!(
             (statistics.failure.count(), statistics.success.count()),
-            (1, 0)
+            (2, 0)
         );
         let scored = Scored {
             scores: vec![1.0],
@@ -209,7 +231,11 @@ mod tests {
         statistics.begin().answered(&[scored.clone(), scored]);
         assert_eq!(
             (statistics.failure.count(), statistics.success.count()),
-            (1, 1)
+            (2, 1)
+        );
+        assert_eq!(
+            statistics.failures(),
+            BTreeMap::from([("abandoned", 1), ("internal", 1)])
         );
         assert_eq!((statistics.queue.sum(), statistics.images()), (7, 2));
         assert!(statistics.last_answer() > 0);

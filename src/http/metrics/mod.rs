@@ -3,6 +3,7 @@
 mod exposition;
 mod observed;
 mod process;
+mod versions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,27 +22,22 @@ use prometheus_client::registry::{Registry, Unit};
 use super::lifecycle::Lifecycle;
 use super::problem::{Problem, refusals};
 use super::state::AppState;
-use crate::serving::{Engine, Models, Scored, Servable};
+use crate::serving::{Engine, Models, Servable};
 use crate::training::Jobs;
 use observed::Observed;
 use process::Process;
+use versions::Versions;
 
 /// Upper bounds of the latency buckets in seconds: 100 µs to 10 s, three to a decade.
 const SECONDS: [f64; 16] = [
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0,
 ];
-/// Upper bounds of the batch sizes.
-const BATCHES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 fn seconds() -> Histogram {
     Histogram::new(SECONDS)
-}
-
-fn batches() -> Histogram {
-    Histogram::new(BATCHES)
 }
 
 /// A route and how it was asked.
@@ -86,12 +82,6 @@ pub(super) struct Metrics {
     requests: Family<RequestLabels, Counter>,
     durations: Histograms<RouteLabels>,
     rejections: Family<ProblemLabels, Counter>,
-    predictions: Family<VersionLabels, Counter>,
-    images: Family<VersionLabels, Counter>,
-    decode: Histograms<VersionLabels>,
-    queue: Histograms<VersionLabels>,
-    compute: Histograms<VersionLabels>,
-    batch: Histograms<VersionLabels>,
 }
 
 impl Metrics {
@@ -106,12 +96,6 @@ impl Metrics {
             requests: Family::default(),
             durations: Family::new_with_constructor(seconds),
             rejections: Family::default(),
-            predictions: Family::default(),
-            images: Family::default(),
-            decode: Family::new_with_constructor(seconds),
-            queue: Family::new_with_constructor(seconds),
-            compute: Family::new_with_constructor(seconds),
-            batch: Family::new_with_constructor(batches),
         };
         metrics.registry.register_collector(Box::new(Process));
         let irori = metrics.registry.sub_registry_with_prefix("irori");
@@ -133,37 +117,7 @@ impl Metrics {
             "Requests refused or failed, by the problem's code",
             metrics.rejections.clone(),
         );
-        irori.register(
-            "predictions",
-            "Prediction requests answered",
-            metrics.predictions.clone(),
-        );
-        irori.register("images", "Images predicted", metrics.images.clone());
-        let stages = [
-            (
-                "decode",
-                "From an image's bytes to its pixels",
-                &metrics.decode,
-            ),
-            (
-                "queue",
-                "From the queue to the compute thread, per image",
-                &metrics.queue,
-            ),
-            (
-                "compute",
-                "In the network, for the batch that the image was in",
-                &metrics.compute,
-            ),
-        ];
-        for (name, help, family) in stages {
-            irori.register_with_unit(name, help, Unit::Seconds, family.clone());
-        }
-        irori.register(
-            "batch_size",
-            "Images computed together, as each image saw it",
-            metrics.batch.clone(),
-        );
+        irori.register_collector(Box::new(Versions(Arc::clone(&models))));
         irori.register_collector(Box::new(Observed {
             models,
             engine,
@@ -199,25 +153,6 @@ impl Metrics {
         self.requests.get_or_create(&of_request).inc();
         if let Some(code) = problem {
             self.rejections.get_or_create(&ProblemLabels { code }).inc();
-        }
-    }
-
-    /// Counts a prediction request that was answered.
-    pub(super) fn predicted(&self, servable: &Servable, scored: &[Scored]) {
-        let version = VersionLabels::of(servable);
-        self.predictions.get_or_create(&version).inc();
-        self.images
-            .get_or_create(&version)
-            .inc_by(scored.len() as u64);
-        let decode = self.decode.get_or_create(&version);
-        let queue = self.queue.get_or_create(&version);
-        let compute = self.compute.get_or_create(&version);
-        let batch = self.batch.get_or_create(&version);
-        for Scored { timings, .. } in scored {
-            decode.observe(timings.decode.as_secs_f64());
-            queue.observe(timings.queue.as_secs_f64());
-            compute.observe(timings.compute.as_secs_f64());
-            batch.observe(timings.batch as f64);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
@@ -12,6 +12,14 @@ use super::VersionLabels;
 use crate::http::lifecycle::Lifecycle;
 use crate::serving::{Engine, Models, Servable};
 use crate::training::{JobState, Jobs};
+
+/// A version, and a state that it may be in.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StateLabels {
+    model: String,
+    version: u64,
+    state: &'static str,
+}
 
 /// The parts of the server that are looked at.
 pub(super) struct Observed {
@@ -68,6 +76,7 @@ impl Observed {
             None,
             unavailable as f64,
         )?;
+        self.states(encoder, &serving)?;
         let bytes = |servable: &Servable| Some(servable.bytes() as f64);
         of_versions(
             encoder,
@@ -106,6 +115,32 @@ impl Observed {
         )
     }
 
+    /// One series for each state that a version can be in, 1 for that in which it is.
+    fn states(&self, encoder: &mut DescriptorEncoder, serving: &[Arc<Servable>]) -> fmt::Result {
+        let mut family = encoder.encode_descriptor(
+            "model_state",
+            "1 for the state that a version is in: serving where its model's name stands for it, else standby",
+            None,
+            MetricType::Gauge,
+        )?;
+        for ((model, version), _) in self.models.statistics() {
+            let is_serving = serving
+                .iter()
+                .any(|s| s.model() == model && s.version() == version);
+            for (state, is_it) in [("serving", is_serving), ("standby", !is_serving)] {
+                let labels = StateLabels {
+                    model: model.clone(),
+                    version,
+                    state,
+                };
+                family
+                    .encode_family(&labels)?
+                    .encode_gauge(&i64::from(is_it))?;
+            }
+        }
+        Ok(())
+    }
+
     fn training(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
         let jobs = self.jobs.list();
         let queued = jobs
@@ -127,7 +162,8 @@ impl Observed {
             None,
             f64::from(u8::from(running.is_some())),
         )?;
-        let Some(progress) = running.and_then(|job| job.progress) else {
+        let Some((model, progress)) = running.and_then(|job| Some((job.model, job.progress?)))
+        else {
             return Ok(());
         };
         let figures = [
@@ -135,6 +171,11 @@ impl Observed {
                 "training_epoch",
                 "The running job's epoch, from 1",
                 progress.epoch.map(|epoch| epoch as f64),
+            ),
+            (
+                "training_epochs",
+                "Epochs that the running job is to have",
+                progress.epochs.map(|epochs| epochs as f64),
             ),
             (
                 "training_loss",
@@ -154,7 +195,10 @@ impl Observed {
         ];
         for (name, help, value) in figures {
             if let Some(value) = value {
-                gauge(encoder, name, help, None, value)?;
+                encoder
+                    .encode_descriptor(name, help, None, MetricType::Gauge)?
+                    .encode_family(&[("model", model.as_str())])?
+                    .encode_gauge(&value)?;
             }
         }
         Ok(())

@@ -33,6 +33,10 @@ fn the_text_is_whole_and_counts_what_happened() {
         "irori_http_requests_total{route=\"/predict\",method=\"POST\",status=\"422\"} 1",
         "irori_http_requests_total{route=\"/models/{model}/evaluation\",method=\"GET\",status=\"404\"} 1",
         "irori_rejections_total{code=\"image_unrecognised\"} 1",
+        "irori_prediction_failures_total{model=\"shade\",version=\"1\",code=\"image_unrecognised\"} 1",
+        "irori_prediction_seconds_count{model=\"shade\",version=\"1\"} 1",
+        "irori_model_state{model=\"shade\",version=\"1\",state=\"serving\"} 1",
+        "irori_model_state{model=\"shade\",version=\"1\",state=\"standby\"} 0",
         "irori_http_request_duration_seconds_count{route=\"/predict\",method=\"POST\"} 2",
         "irori_compute_seconds_count{model=\"shade\",version=\"1\"} 1",
         "irori_queue_seconds_count{model=\"shade\",version=\"1\"} 1",
@@ -148,4 +152,53 @@ fn nobody_makes_series_by_guessing() {
             .problem(404, "model_not_found");
     }
     assert_eq!(count(), before);
+}
+
+/// The value of a series, 0 where there is none.
+fn value(server: &Server, series: &str) -> f64 {
+    let reply = read(server, "*/*");
+    let mut lines = reply.text().lines();
+    let value = lines.find_map(|line| line.strip_prefix(series));
+    value.map_or(0.0, |value| value.trim().parse().unwrap())
+}
+
+#[test]
+fn a_batch_counts_once_and_each_of_its_images_too() {
+    let server = Server::start();
+    let white = png(255, 4);
+    let parts: Vec<(&str, Option<&str>, &[u8])> =
+        (0..8).map(|_| ("x", Some("a.png"), &white[..])).collect();
+    let (content_type, body) = super::form(&parts);
+    for _ in 0..5 {
+        server.post("/predict", &content_type, &body).ok();
+    }
+    let of_shade = |name: &str| value(&server, &format!("{name}{{model=\"shade\",version=\"1\"}}"));
+    assert_eq!(of_shade("irori_predictions_total"), 5.0);
+    assert_eq!(of_shade("irori_images_total"), 40.0);
+    assert_eq!(of_shade("irori_prediction_seconds_count"), 5.0);
+    // Every image is in one batch, so the batches' sizes add up to the images.
+    assert_eq!(of_shade("irori_batch_size_sum"), 40.0);
+    assert!((5.0..=40.0).contains(&of_shade("irori_batch_size_count")));
+}
+
+#[test]
+fn the_series_of_a_deleted_version_go_and_the_others_stay() {
+    let server = Server::with(super::Settings {
+        versions: 2,
+        ..super::Settings::default()
+    });
+    for version in [1, 2] {
+        let path = format!("/models/shade/versions/{version}/predict");
+        server.predict(&path, &png(255, 4)).ok();
+    }
+    let series = |version: u32| {
+        let label = format!("version=\"{version}\"");
+        let text = read(&server, "*/*").text().to_owned();
+        text.lines().filter(|line| line.contains(&label)).count()
+    };
+    assert!(series(1) > 0 && series(2) > 0);
+    let deleted = server.admin_delete("/admin/models/shade/versions/1");
+    assert!(deleted.status < 300, "{deleted:?}");
+    assert_eq!(series(1), 0);
+    assert!(series(2) > 0);
 }
