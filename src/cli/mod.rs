@@ -11,6 +11,8 @@ mod import;
 mod models;
 mod openapi;
 mod options;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod predict;
 mod progress;
 mod serve;
@@ -30,6 +32,11 @@ pub struct Cli {
     /// How it is logged: for people, or a JSON object a line for machines.
     #[arg(long, global = true, default_value = "text")]
     log_format: LogFormat,
+    /// Where traces go: an OpenTelemetry collector that takes OTLP over HTTP, such as
+    /// http://127.0.0.1:4318. Without it nothing is exported.
+    #[cfg(feature = "otlp")]
+    #[arg(long, global = true, value_name = "URL")]
+    otlp_endpoint: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -89,7 +96,7 @@ fn with_variables(command: clap::Command) -> clap::Command {
 ///
 /// What went wrong, for the user's eyes.
 pub fn run(cli: Cli) -> anyhow::Result<()> {
-    start_logging(&cli)?;
+    let _logging = start_logging(&cli)?;
     match cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Train(args) => train::run(args),
@@ -104,11 +111,14 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-fn start_logging(cli: &Cli) -> anyhow::Result<()> {
+/// Begins to log, and to export if that was asked for, until what this returns is dropped.
+fn start_logging(cli: &Cli) -> anyhow::Result<impl Sized + use<>> {
     use std::io::IsTerminal;
 
     use anyhow::Context;
-    use tracing_subscriber::EnvFilter;
+    use tracing_subscriber::layer::SubscriberExt;
+    use tracing_subscriber::util::SubscriberInitExt;
+    use tracing_subscriber::{EnvFilter, Layer, fmt};
 
     let log = match (&cli.log, &cli.command) {
         (Some(log), _) => log,
@@ -118,15 +128,31 @@ fn start_logging(cli: &Cli) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(log).with_context(|| {
         format!("--log {log}: expected error, warn, info, debug, trace or a filter")
     })?;
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
-    match cli.log_format {
-        LogFormat::Text => subscriber.init(),
-        LogFormat::Json => subscriber.json().flatten_event(true).init(),
+    let lines = match cli.log_format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .boxed(),
+    };
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
+    #[cfg(feature = "otlp")]
+    {
+        let endpoint = cli.otlp_endpoint.as_deref();
+        let exporter = endpoint.map(otlp::Exporter::new).transpose()?;
+        let layer = exporter.as_ref().map(otlp::Exporter::layer);
+        subscriber.with(layer).init();
+        Ok(exporter)
     }
-    Ok(())
+    #[cfg(not(feature = "otlp"))]
+    {
+        subscriber.init();
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -9,11 +9,12 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use tracing::Instrument;
+use tracing::{Instrument, field};
 
 use super::extract::{declared_length, too_slow};
 use super::problem::Problem;
 use super::state::AppState;
+use super::trace::{Place, TRACERESPONSE};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest request id that is taken over from a client.
@@ -35,7 +36,22 @@ pub(super) async fn observe(
     // Label values come from the list of routes, so that nobody can make series by guessing paths.
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
-    let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default(), %method, path);
+    let span = tracing::info_span!(
+        "request",
+        id = id.to_str().unwrap_or_default(),
+        trace = field::Empty,
+        %method,
+        path,
+        // What a prediction adds.
+        model = field::Empty,
+        version = field::Empty,
+        images = field::Empty,
+        decode_ms = field::Empty,
+        queue_ms = field::Empty,
+        compute_ms = field::Empty,
+    );
+    let place = Place::of_request(&span, Place::of_caller(request.headers()));
+    span.record("trace", format!("{:032x}", place.trace));
 
     let mut response = async {
         let _in_flight = state.lifecycle.enter();
@@ -43,11 +59,13 @@ pub(super) async fn observe(
         let response = complete(response, &method, &path);
         let elapsed = started.elapsed();
         let status = response.status();
-        tracing::info!(
-            status = status.as_u16(),
-            milliseconds = elapsed.as_secs_f64() * 1e3,
-            "answered"
-        );
+        let milliseconds = elapsed.as_secs_f64() * 1e3;
+        // Probes and scrapes come all the time; only what goes wrong with them is news.
+        if is_probe(&path) && status.is_success() {
+            tracing::debug!(status = status.as_u16(), milliseconds, "answered");
+        } else {
+            tracing::info!(status = status.as_u16(), milliseconds, "answered");
+        }
         let problem = response.extensions().get::<Problem>().map(Problem::code);
         state
             .metrics
@@ -59,6 +77,7 @@ pub(super) async fn observe(
 
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
+    headers.extend(place.header().map(|place| (TRACERESPONSE, place)));
     headers.insert(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
@@ -82,8 +101,7 @@ pub(super) async fn refuse_while_draining(
     request: Request,
     next: Next,
 ) -> Response {
-    let path = request.uri().path();
-    if !state.lifecycle.is_draining() || path.starts_with("/health/") || path == "/metrics" {
+    if !state.lifecycle.is_draining() || is_probe(request.uri().path()) {
         return next.run(request).await;
     }
     let problem = Problem::new(
@@ -91,6 +109,11 @@ pub(super) async fn refuse_while_draining(
         "the server is shutting down; send the request to another one, or again in a moment",
     );
     ([(header::CONNECTION, "close")], problem).into_response()
+}
+
+/// Whether this is asked by machines that watch the server.
+fn is_probe(path: &str) -> bool {
+    path.starts_with("/health/") || path == "/metrics"
 }
 
 /// Reads a small body before anything is decided about its request. One that a refusal leaves unread costs the connection,

@@ -16,9 +16,12 @@ mod layers;
 mod lifecycle;
 mod metrics;
 mod models;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod predict;
 mod problem;
 mod state;
+mod trace;
 
 use std::io;
 

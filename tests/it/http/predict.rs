@@ -365,3 +365,29 @@ fn who_finds_the_queue_full_is_told_at_once_and_the_others_are_served() {
     );
     server.predict("/predict", &large).ok();
 }
+
+#[test]
+fn a_request_goes_on_with_its_callers_trace() {
+    let server = Server::start();
+    let white = png(WHITE, 4);
+    let request = |traceparent: &str| {
+        let request = server
+            .agent
+            .post(server.url("/predict"))
+            .header("traceparent", traceparent);
+        let reply = super::Reply::from(request.send(&white[..]).unwrap());
+        reply.header("traceresponse").to_owned()
+    };
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let own = request(&format!("00-{trace}-00f067aa0ba902b7-01"));
+    let fields: Vec<&str> = own.split('-').collect();
+    assert_eq!((fields[0], fields[1], fields[3]), ("00", trace, "01"));
+    assert!(
+        fields[2].len() == 16 && fields[2] != "00f067aa0ba902b7",
+        "{own}"
+    );
+    // One that is not as it must be begins a new trace.
+    let new = request("00-00000000000000000000000000000000-00f067aa0ba902b7-01");
+    assert!(new.len() == 55 && !new.contains(trace), "{new}");
+    assert!(new.starts_with("00-") && new.ends_with("-00"), "{new}");
+}
