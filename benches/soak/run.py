@@ -215,15 +215,17 @@ class Soak:
 
         await self.phase("warm-up", 0.1)
         idle = await self.phase("idle", 0.15)
-        await self.phase("storm, first part", 0.15, storm=True)
-        before = self.server.resident()
-        await self.phase("storm, second part", 0.15, storm=True)
-        after = self.server.resident()
+        resting = []
+        for part in ("first", "second"):
+            await self.phase(f"storm, {part} part", 0.12, storm=True)
+            await self.phase("rest", 0.03)
+            resting.append(self.server.resident())
+        before, after = resting
         long = self.options.seconds >= 120
         growth = after / before - 1
         self.judge(
             growth < 0.1 or not long,
-            f"memory over the second part of the storm: {before / 1e6:.0f} to {after / 1e6:.0f} MB",
+            f"memory after the first and the second part of the storm: {before / 1e6:.0f} and {after / 1e6:.0f} MB",
         )
 
         job = await self.train()
