@@ -62,9 +62,9 @@ def markdown(results):
     settings, machine, servers = results["settings"], results["machine"], results["servers"]
     levels = [str(connections) for connections in settings["connections"]]
     parts = [
-        f"{machine['cpus']} CPUs ({machine['cpu']}), shared with the load generator; {settings['rounds']} rounds of"
-        f" {settings['seconds']} s, of which the median. Requests/s · p50 · p99 at so many connections; CPU and memory"
-        f" at {levels[-1]}. Memory is that of all processes, shared pages counted once (in brackets: for each process)."
+        f"{machine['cpus']} CPUs ({machine['cpu']}), shared with the load generator; median of {settings['rounds']} rounds of"
+        f" {settings['seconds']} s. Requests/s · p50 · p99 at so many connections; CPU and memory"
+        f" at {levels[-1]}. Memory is that of all processes, shared pages counted once (in brackets: resident sizes summed)."
     ]
     for network, title in NETWORKS.items():
         rows = []
