@@ -39,12 +39,16 @@ def metrics(server):
 
 
 def threads(server):
-    """Seconds of processor time by the name of the thread. Threads that the network is spread over have no name of
-    their own, so theirs is the program's."""
+    """Seconds of processor time by the name of the thread."""
     used = Counter()
     for task in pathlib.Path(f"/proc/{server.process.pid}/task").iterdir():
-        is_main = task.name == str(server.process.pid)
-        name = "main" if is_main else (task / "comm").read_text().strip().rstrip("-0123456789")
+        name = (task / "comm").read_text().strip()
+        if task.name == str(server.process.pid):
+            name = "main"
+        elif name == server.setting.irori.name[:15]:
+            # The threads that a batch is spread over have no name of their own, and so that of the program.
+            name = "spread"
+        name = name.rstrip("-0123456789")
         used[name] += sum(map(int, stat(f"{server.process.pid}/task/{task.name}")[11:13])) / TICKS
     return used
 
@@ -64,12 +68,12 @@ def drive(server, pngs, connections, seconds):
 
 
 def forward(options, models, network, batch):
-    """Seconds of one thread for one image, in the network alone."""
+    """Seconds of one thread for one image, in the network alone; of the quickest batch, which nothing disturbed."""
     command = [options.irori, "bench", "--models", models, "--model", network, "--batch", str(batch)]
     output = subprocess.run([*command, "--threads", "1", "--json"], capture_output=True, text=True)
     if output.returncode:
         raise SystemExit(f"irori bench: {output.stderr}")
-    return 1 / json.loads(output.stdout)["results"][0]["images_per_second"]
+    return json.loads(output.stdout)["results"][0]["seconds_min"] / batch
 
 
 def micro(seconds):
@@ -104,7 +108,7 @@ def show(options, models, network, measured, means, used, decode):
     batch = max(round(means["irori_batch_size"]), 1)
     network_alone = forward(options, models, network, batch)
     whole = sum(used.values())
-    computing = sum(time for name, time in used.items() if name in ("irori", "irori-compute"))
+    computing = sum(time for name, time in used.items() if name in ("irori-compute", "spread"))
     rest = whole - computing - decode
     rate = measured["requests_per_second"]
     print(f"\n**{report.NETWORKS[network]}**, 64 connections: {rate:,.0f} requests/s\n")
