@@ -4,6 +4,7 @@
 //! environment variable, `IRORI_` and its name, which the help shows; a flag on the command line
 //! wins.
 
+mod doors;
 mod evaluate;
 mod export;
 mod health;

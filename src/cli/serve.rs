@@ -1,24 +1,20 @@
 //! `irori serve`: the models of a folder over HTTP.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use burn::tensor::Device;
 
+use super::doors::DoorFlags;
 use super::options::{ImageLimits, ModelsFolder, worker_pool};
 use crate::dataset;
-use crate::http::{self, Admin, AppState, HttpConfig};
+use crate::http::{self, AppState, HttpConfig};
 use crate::serving::{Engine, EngineConfig, Models};
 use crate::training::Jobs;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The address to listen on. 0.0.0.0:8080 takes connections from other machines.
-    #[arg(long, default_value = "127.0.0.1:8080")]
-    listen: SocketAddr,
     #[command(flatten)]
     models: ModelsFolder,
     /// Where uploaded data sets and the made admin token are kept.
@@ -27,19 +23,6 @@ pub(super) struct Args {
     /// The model that the bare POST /predict uses; without it the only model there is.
     #[arg(long, value_name = "NAME")]
     default_model: Option<String>,
-    /// What opens /admin, as "Authorization: Bearer TOKEN"; several separated by commas all open
-    /// it. Other users of this machine can read it in the list of processes: prefer the
-    /// environment or a file. Without any, one is made and kept in the data folder.
-    #[arg(
-        long,
-        value_name = "TOKEN",
-        hide_env_values = true,
-        value_delimiter = ','
-    )]
-    admin_token: Vec<String>,
-    /// A file with such tokens, one a line.
-    #[arg(long, value_name = "FILE", conflicts_with = "admin_token")]
-    admin_token_file: Option<PathBuf>,
     /// Images that may be in the server at once, being decoded, waiting or computed; a request that
     /// finds no room is answered 429 at once.
     #[arg(long, default_value_t = 1024, value_name = "IMAGES")]
@@ -58,6 +41,10 @@ pub(super) struct Args {
     /// Bytes that the body of a prediction may have.
     #[arg(long, default_value_t = HttpConfig::default().max_body_bytes, value_name = "BYTES")]
     max_body_bytes: usize,
+    /// Bytes of memory that the bodies of all predictions may take together; a request that finds
+    /// no room is answered 429.
+    #[arg(long, default_value_t = HttpConfig::default().max_bodies_bytes, value_name = "BYTES")]
+    max_bodies_bytes: usize,
     /// Bytes that an uploaded data set or model may have.
     #[arg(long, default_value_t = HttpConfig::default().max_upload_bytes, value_name = "BYTES")]
     max_upload_bytes: u64,
@@ -70,6 +57,8 @@ pub(super) struct Args {
     /// Seconds that accepted requests get to finish after SIGTERM.
     #[arg(long, default_value_t = HttpConfig::default().drain_timeout.as_secs(), value_name = "SECONDS")]
     drain_timeout: u64,
+    #[command(flatten)]
+    doors: DoorFlags,
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<()> {
@@ -91,29 +80,24 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         limits: args.limits.limits(),
     })?;
     let jobs = Jobs::start(worker_pool(args.training_threads.unwrap_or(cpus))?)?;
-    let admin = match &args.admin_token_file {
-        Some(file) => Admin::from_file(file)?,
-        None if args.admin_token.is_empty() => Admin::kept_in(&args.data),
-        None => Admin::new(args.admin_token)?,
-    };
+    let access = args.doors.access(&args.data)?;
     let config = HttpConfig {
         max_body_bytes: args.max_body_bytes,
+        max_bodies_bytes: args.max_bodies_bytes,
         max_upload_bytes: args.max_upload_bytes,
         max_images_per_request: args.max_images_per_request,
         request_timeout: Duration::from_secs(args.request_timeout),
         drain_timeout: Duration::from_secs(args.drain_timeout),
+        ..args.doors.config()
     };
     let datasets = dataset::Store::new(args.data.join("datasets")).with_options(dataset::Options {
         limits: args.limits.limits(),
         ..Default::default()
     });
-    let state = AppState::new(config, models, engine, jobs, datasets, admin);
+    let state = AppState::new(config, models, engine, jobs, datasets, access);
     runtime.block_on(async {
-        let listener = tokio::net::TcpListener::bind(args.listen)
-            .await
-            .with_context(|| format!("could not listen on {}", args.listen))?;
-        tracing::info!(address = %listener.local_addr()?, "listening");
-        http::run(listener, state, shutdown_signal()).await?;
+        let doors = args.doors.open().await?;
+        http::run(doors, state, shutdown_signal()).await?;
         Ok(())
     })
 }

@@ -47,6 +47,7 @@ pub(super) static CODES: &[Code] = &[
     code("payload_too_large", 413, "The body is too large"),
     code("unsupported_media_type", 415, "The body is of a type that this route does not take"),
     code("unauthorized", 401, "The admin token is missing or wrong"),
+    code("api_key_required", 401, "The API key is missing or wrong"),
     code("admin_disabled", 403, "There is no admin token, so nobody can use /admin"),
     INTERNAL,
     code("deadline_exceeded", 504, "The answer took too long"),
@@ -60,6 +61,7 @@ pub(super) static CODES: &[Code] = &[
     code("model_unloaded", 503, "The model was unloaded"),
     code("invalid_tensor", 400, "A tensor is not what the model takes"),
     code("queue_full", 429, "The queue is full"),
+    code("bodies_full", 429, "The bodies of requests fill the memory that they may take"),
     code("draining", 503, "The server is shutting down"),
     // Images.
     code("image_empty", 422, "The image file is empty"),

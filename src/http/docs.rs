@@ -5,15 +5,18 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{OpenApi as Contract, SecurityRequirement};
 use utoipa::{Modify, OpenApi, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
+use super::auth;
 use super::problem::{Problem, ProblemBody, ProblemCode, documented, refusals};
 use super::state::AppState;
 
 const BEARER: &str = "admin_token";
+const API_KEY: &str = "api_key";
+const API_KEY_AS_BEARER: &str = "api_key_as_bearer";
 
 /// A file as the body, or as a part of it.
 #[derive(ToSchema)]
@@ -52,7 +55,10 @@ impl Modify for Common {
     fn modify(&self, contract: &mut Contract) {
         let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
         let components = contract.components.get_or_insert_default();
-        components.add_security_scheme(BEARER, bearer);
+        components.add_security_scheme(BEARER, bearer.clone());
+        components.add_security_scheme(API_KEY_AS_BEARER, bearer);
+        let key = ApiKey::Header(ApiKeyValue::new(auth::API_KEY.as_str()));
+        components.add_security_scheme(API_KEY, SecurityScheme::ApiKey(key));
         for (path, item) in &mut contract.paths.paths {
             let operations = [
                 &mut item.get,
@@ -66,6 +72,14 @@ impl Modify for Common {
                     operation.security =
                         Some(vec![SecurityRequirement::new(BEARER, Vec::<String>::new())]);
                     responses.extend(documented(&["unauthorized", "admin_disabled"]));
+                } else if path.ends_with("/predict") {
+                    // Open, unless the server was started with API keys.
+                    operation.security = Some(vec![
+                        SecurityRequirement::default(),
+                        SecurityRequirement::new(API_KEY, Vec::<String>::new()),
+                        SecurityRequirement::new(API_KEY_AS_BEARER, Vec::<String>::new()),
+                    ]);
+                    responses.extend(documented(&["api_key_required"]));
                 }
                 for (status, response) in documented(&["internal", "draining"]) {
                     responses.entry(status).or_insert(response);

@@ -76,7 +76,7 @@ pub(super) fn is_json(media_type: &str) -> bool {
 pub(super) async fn read_body(request: Request, state: &AppState) -> Result<Bytes, Problem> {
     let limit = state.config.max_body_bytes;
     check_declared_length(request.headers(), limit as u64)?;
-    let timeout = state.config.request_timeout;
+    let timeout = state.config.body_timeout;
     match tokio::time::timeout(timeout, Bytes::from_request(request, state)).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)))) => {

@@ -127,7 +127,7 @@ async fn multipart(
 ) -> Result<Vec<SentImage>, Problem> {
     let limit = state.config.max_body_bytes as u64;
     check_declared_length(request.headers(), limit)?;
-    let timeout = state.config.request_timeout;
+    let timeout = state.config.body_timeout;
     tokio::time::timeout(timeout, async {
         let mut parts = Multipart::from_request(request, state)
             .await

@@ -4,14 +4,12 @@
 use std::any::Any;
 use std::time::Instant;
 
-use axum::body::to_bytes;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::{Instrument, field};
 
-use super::extract::{declared_length, too_slow};
 use super::problem::Problem;
 use super::state::AppState;
 use super::trace::{Place, TRACERESPONSE};
@@ -19,8 +17,6 @@ use super::trace::{Place, TRACERESPONSE};
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest request id that is taken over from a client.
 const MAX_REQUEST_ID: usize = 128;
-/// Bytes of a body that is read whatever becomes of its request.
-const SMALL_BODY: u64 = 64 << 10;
 
 /// Handles a request from its first look to its last: names it, counts it, logs it as one line.
 pub(super) async fn observe(
@@ -114,26 +110,6 @@ pub(super) async fn refuse_while_draining(
 /// Whether this is asked by machines that watch the server.
 fn is_probe(path: &str) -> bool {
     path.starts_with("/health/") || path == "/metrics"
-}
-
-/// Reads a small body before anything is decided about its request. One that a refusal leaves unread costs the connection,
-/// which the client may be using for its next request already.
-pub(super) async fn read_small_body(
-    State(state): State<AppState>,
-    request: Request,
-    next: Next,
-) -> Response {
-    match declared_length(request.headers()) {
-        Some(length) if (1..=SMALL_BODY).contains(&length) => {}
-        _ => return next.run(request).await,
-    }
-    let (parts, body) = request.into_parts();
-    let timeout = state.config.request_timeout;
-    match tokio::time::timeout(timeout, to_bytes(body, SMALL_BODY as usize)).await {
-        Ok(Ok(body)) => next.run(Request::from_parts(parts, body.into())).await,
-        Ok(Err(error)) => Problem::new("body_incomplete", error).into_response(),
-        Err(_) => too_slow(timeout).into_response(),
-    }
 }
 
 /// Answers a panic of a handler like any other fault of the server's own.

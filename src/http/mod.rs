@@ -1,13 +1,16 @@
 //! HTTP: the routes, and what every request goes through on its way to them. The only module that knows axum.
 //!
-//! [`router`] is the list of routes; [`run`] serves it until it is asked to stop. [`openapi`] is the contract, made from the
-//! same list.
+//! The lists of routes stand below; [`run`] serves them until it is asked to stop. [`openapi`] is the contract, made from the
+//! same lists.
 
 mod admin;
 mod auth;
+mod bodies;
 mod codes;
 mod config;
+mod cors;
 mod docs;
+mod doors;
 mod evaluation;
 mod extract;
 mod health;
@@ -20,31 +23,44 @@ mod models;
 mod otlp;
 mod predict;
 mod problem;
+mod reread;
 mod state;
+mod tokens;
 mod trace;
 
 use std::io;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
-use axum::serve::ListenerExt;
-use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-pub use auth::{Admin, AdminError};
-pub use config::HttpConfig;
-pub use state::AppState;
+use doors::Door;
 
-/// The routes that anybody may use.
-fn public_routes() -> OpenApiRouter<AppState> {
+pub use auth::Access;
+pub use config::HttpConfig;
+pub use cors::{NoOrigin, Origin};
+pub use doors::{Doors, Tls, TlsError};
+pub use state::AppState;
+pub use tokens::{Tokens, TokensError};
+
+/// The routes that predict, which need an API key if the server was given any.
+fn predict_routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(predict::default_model))
         .routes(routes!(predict::model))
         .routes(routes!(predict::version))
+}
+
+/// The routes that anybody may use.
+fn public_routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
         .routes(routes!(models::list))
         .routes(routes!(models::model))
         .routes(routes!(models::version))
@@ -54,11 +70,15 @@ fn public_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(evaluation::confusion_of_version))
         .routes(routes!(evaluation::history_of_model))
         .routes(routes!(evaluation::history_of_version))
-        .routes(routes!(metrics::metrics))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(docs::yaml))
         .routes(routes!(docs::json))
+}
+
+/// What Prometheus reads.
+fn metrics_routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(metrics::metrics))
 }
 
 /// The routes that need the admin token.
@@ -91,7 +111,9 @@ fn admin_routes() -> OpenApiRouter<AppState> {
 /// The contract: every route, what it takes and what it answers.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     let mut contract = OpenApiRouter::with_openapi(docs::Base::openapi())
+        .merge(predict_routes())
         .merge(public_routes())
+        .merge(metrics_routes())
         .merge(admin_routes())
         .into_openapi();
     docs::Common.modify(&mut contract);
@@ -107,23 +129,42 @@ pub fn openapi_yaml() -> Result<String, impl std::error::Error + Send + Sync + '
     openapi().to_yaml()
 }
 
-/// The whole service: all routes, and what surrounds them.
-pub fn router(state: AppState) -> Router {
-    let admin = Router::from(admin_routes())
-        .route_layer(from_fn_with_state(state.clone(), auth::require_token));
-    Router::from(public_routes())
-        .merge(admin)
-        .merge(docs::page())
-        .layer(DefaultBodyLimit::max(state.config.max_body_bytes))
+/// What is to be found behind a door.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Behind {
+    /// All routes.
+    Everything,
+    /// What is left when `/admin` has a door of its own.
+    PublicRoutes,
+}
+
+/// The service behind a door: its routes, and what surrounds them.
+fn service(state: &AppState, behind: Behind) -> Router {
+    let config = &state.config;
+    let mut routes = Router::from(predict_routes())
+        .route_layer(from_fn_with_state(state.clone(), auth::require_key))
+        .merge(Router::from(public_routes()))
+        .merge(docs::page());
+    if behind == Behind::Everything || !config.private_metrics {
+        routes = routes.merge(Router::from(metrics_routes()));
+    }
+    if behind == Behind::Everything {
+        let admin = Router::from(admin_routes())
+            .route_layer(from_fn_with_state(state.clone(), auth::require_token));
+        routes = routes.merge(admin);
+    }
+    routes
+        .layer(DefaultBodyLimit::max(config.max_body_bytes))
         // From here on outwards: the last layer sees a request first.
-        .layer(from_fn_with_state(state.clone(), layers::read_small_body))
+        .layer(from_fn_with_state(state.clone(), bodies::count))
         .layer(from_fn_with_state(
             state.clone(),
             layers::refuse_while_draining,
         ))
         .layer(CatchPanicLayer::custom(layers::panicked))
         .layer(from_fn_with_state(state.clone(), layers::observe))
-        .with_state(state)
+        .layer(option_layer(cors::layer(&config.cors_origins)))
+        .with_state(state.clone())
 }
 
 /// Serves until `shutdown` ends. Then the server is no longer ready and turns new requests away, jobs are asked to stop,
@@ -131,40 +172,66 @@ pub fn router(state: AppState) -> Router {
 ///
 /// # Errors
 ///
-/// What the listener fails with.
+/// What the doors fail with.
 pub async fn run(
-    listener: TcpListener,
+    doors: impl Into<Doors>,
     state: AppState,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    // An answer is one small write, which must not wait for the one before it to be acknowledged.
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "a connection keeps its delay");
-        }
-    });
-    let drain_timeout = state.config.drain_timeout;
-    let draining = state.lifecycle.draining();
-    let drained = {
-        let state = state.clone();
-        async move {
-            shutdown.await;
-            tracing::info!(requests = state.lifecycle.in_flight(), "draining");
-            state.lifecycle.drain();
-            state.jobs.cancel_all();
-            state.lifecycle.idle().await;
+    let Doors { public, admin, tls } = doors.into();
+    let door = |listener, behind| {
+        let service = service(&state, behind);
+        Door::new(listener, service, tls.as_ref(), &state.config)
+    };
+    let behind_public = if admin.is_some() {
+        Behind::PublicRoutes
+    } else {
+        Behind::Everything
+    };
+    let public = door(public, behind_public);
+    let admin = admin.map(|admin| door(admin, Behind::Everything));
+    let stop = CancellationToken::new();
+    let drain = async {
+        shutdown.await;
+        tracing::info!(requests = state.lifecycle.in_flight(), "draining");
+        state.lifecycle.drain();
+        state.jobs.cancel_all();
+        state.lifecycle.idle().await;
+        stop.cancel();
+    };
+    let serve_admin = async {
+        if let Some(admin) = admin {
+            admin.serve(stop.clone()).await;
         }
     };
-    let server = axum::serve(listener, router(state)).with_graceful_shutdown(drained);
     let too_late = async {
-        draining.cancelled().await;
-        tokio::time::sleep(drain_timeout).await;
+        state.lifecycle.draining().cancelled().await;
+        tokio::time::sleep(state.config.drain_timeout).await;
     };
     tokio::select! {
-        result = server.into_future() => result,
+        _ = async { tokio::join!(drain, public.serve(stop.clone()), serve_admin) } => {}
         () = too_late => {
-            tracing::warn!(seconds = drain_timeout.as_secs_f64(), "requests were cut off: the drain timeout is over");
-            Ok(())
+            let seconds = state.config.drain_timeout.as_secs_f64();
+            tracing::warn!(seconds, "requests were cut off: the drain timeout is over");
+        }
+        () = reread(&state, tls.as_ref()) => {}
+    }
+    Ok(())
+}
+
+/// Reads tokens and certificates again, for ever, whenever their files change.
+async fn reread(state: &AppState, tls: Option<&Tls>) {
+    loop {
+        tokio::time::sleep(reread::EVERY).await;
+        let (access, tls) = (Arc::clone(&state.access), tls.cloned());
+        let refreshed = tokio::task::spawn_blocking(move || {
+            access.refresh();
+            if let Some(tls) = tls {
+                tls.refresh();
+            }
+        });
+        if let Err(error) = refreshed.await {
+            tracing::error!(%error, "tokens and certificates could not be read again");
         }
     }
 }

@@ -128,7 +128,7 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         match self.status {
             StatusCode::UNAUTHORIZED => {
-                let challenge = HeaderValue::from_static("Bearer realm=\"irori admin\"");
+                let challenge = HeaderValue::from_static("Bearer realm=\"irori\"");
                 headers.insert(header::WWW_AUTHENTICATE, challenge);
             }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {

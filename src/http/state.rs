@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::auth::Admin;
+use super::auth::Access;
+use super::bodies::Budget;
 use super::config::HttpConfig;
 use super::lifecycle::Lifecycle;
 use super::metrics::Metrics;
@@ -19,24 +20,26 @@ pub struct AppState {
     pub(super) engine: Arc<Engine>,
     pub(super) jobs: Arc<Jobs>,
     pub(super) datasets: Arc<Store>,
-    pub(super) admin: Arc<Admin>,
+    pub(super) access: Arc<Access>,
+    pub(super) bodies: Arc<Budget>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) lifecycle: Arc<Lifecycle>,
 }
 
 impl AppState {
-    /// The state of a server over these models, this engine, these jobs and data sets; `admin` says
-    /// who may change them.
+    /// The state of a server over these models, this engine, these jobs and data sets; `access` says
+    /// who may use and change them.
     pub fn new(
         config: HttpConfig,
         models: Arc<Models>,
         engine: Engine,
         jobs: Jobs,
         datasets: Store,
-        admin: Admin,
+        access: Access,
     ) -> Self {
         let engine = Arc::new(engine);
         let jobs = Arc::new(jobs);
+        let bodies = Budget::new(config.max_bodies_bytes);
         let lifecycle = Arc::new(Lifecycle::new());
         let metrics = Metrics::new(
             Arc::clone(&models),
@@ -50,7 +53,8 @@ impl AppState {
             engine,
             jobs,
             datasets: Arc::new(datasets),
-            admin: Arc::new(admin),
+            access: Arc::new(access),
+            bodies: Arc::new(bodies),
             metrics: Arc::new(metrics),
             lifecycle,
         }

@@ -115,7 +115,7 @@ async fn receive(request: Request, state: &AppState, path: &FilePath) -> Result<
     let mut file = File::create(path).await.map_err(failed)?;
     let mut pieces = request.into_body().into_data_stream();
     let mut received: u64 = 0;
-    let timeout = state.config.request_timeout;
+    let timeout = state.config.body_timeout;
     while let Some(piece) = tokio::time::timeout(timeout, pieces.next())
         .await
         .map_err(|_| too_slow(timeout))?

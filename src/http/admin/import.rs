@@ -139,7 +139,7 @@ struct Sent {
 
 impl Sent {
     async fn read_form(&mut self, request: Request, state: &AppState) -> Result<(), Problem> {
-        let timeout = state.config.request_timeout;
+        let timeout = state.config.body_timeout;
         let limit = state.config.max_upload_bytes;
         let mut parts = Multipart::from_request(request, state)
             .await
@@ -155,7 +155,7 @@ impl Sent {
     }
 
     async fn read_part(&mut self, mut part: Field<'_>, state: &AppState) -> Result<(), Problem> {
-        let timeout = state.config.request_timeout;
+        let timeout = state.config.body_timeout;
         let limit = state.config.max_upload_bytes;
         let name = part.name().unwrap_or_default().to_owned();
         let mut content = Vec::new();
@@ -198,7 +198,7 @@ impl Sent {
 }
 
 async fn read_file(request: Request, state: &AppState) -> Result<Vec<u8>, Problem> {
-    let (timeout, limit) = (state.config.request_timeout, state.config.max_upload_bytes);
+    let (timeout, limit) = (state.config.body_timeout, state.config.max_upload_bytes);
     let mut pieces = request.into_body().into_data_stream();
     let mut file = Vec::new();
     while let Some(piece) = tokio::time::timeout(timeout, pieces.next())

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Reply, Server, Settings, bearer, png};
-use irori::http::Admin;
+use irori::http::Tokens;
 
 fn ask(server: &Server, authorization: &str) -> Reply {
     let request = server.agent.get(server.url("/admin/jobs"));
@@ -17,7 +17,7 @@ fn ask(server: &Server, authorization: &str) -> Reply {
 #[test]
 fn admin_opens_to_a_token_and_to_nothing_else() {
     let server = Server::with(Settings {
-        admin: Admin::new(["one", "two"]).unwrap(),
+        admin: Tokens::new(["one", "two"]).unwrap(),
         ..Settings::default()
     });
     assert_eq!(ask(&server, "Bearer one").status, 200);
@@ -51,7 +51,7 @@ fn admin_opens_to_a_token_and_to_nothing_else() {
 #[test]
 fn without_a_token_admin_is_closed_to_all() {
     let server = Server::with(Settings {
-        admin: Admin::disabled(),
+        admin: Tokens::none(),
         ..Settings::default()
     });
     ask(&server, "Bearer ").problem(403, "admin_disabled");

@@ -45,7 +45,7 @@ fn the_contract_and_its_page_come_from_the_server() {
 fn a_body_that_does_not_arrive_is_given_up() {
     let server = Server::with(Settings {
         http: HttpConfig {
-            request_timeout: Duration::from_millis(200),
+            body_timeout: Duration::from_millis(200),
             ..Default::default()
         },
         ..Settings::default()

@@ -2,10 +2,13 @@
 
 mod admin;
 mod datasets;
+mod doors;
 mod health;
+mod hostile;
 mod metrics;
 mod models;
 mod predict;
+mod tls;
 mod training;
 mod transfer;
 
@@ -17,7 +20,7 @@ use burn::tensor::Device;
 use irori::architecture::Architecture;
 use irori::dataset::Store;
 use irori::evaluation::{Epoch, Evaluator, History};
-use irori::http::{self, Admin, AppState, HttpConfig};
+use irori::http::{self, Access, AppState, Doors, HttpConfig, Tls, Tokens};
 use irori::imaging::{Limits, Preprocessing};
 use irori::network::{Parameter, Parameters};
 use irori::repository::{Draft, Lineage, Origin, Outputs, Repository};
@@ -32,6 +35,7 @@ const TOKEN: &str = "the admin's token";
 /// A server that is running, with a model `shade` that tells light images from dark ones.
 struct Server {
     url: String,
+    admin_url: String,
     agent: ureq::Agent,
     folder: TempDir,
     stop: Option<oneshot::Sender<()>>,
@@ -42,7 +46,11 @@ struct Server {
 struct Settings {
     http: HttpConfig,
     engine: EngineConfig,
-    admin: Admin,
+    admin: Tokens,
+    api_keys: Option<Tokens>,
+    /// Whether `/admin` has an address of its own.
+    admin_door: bool,
+    tls: Option<Tls>,
     /// Versions of `shade` that are published before the start.
     versions: usize,
 }
@@ -57,7 +65,10 @@ impl Default for Settings {
                 decode_threads: 2,
                 limits: Limits::default(),
             },
-            admin: Admin::new([TOKEN]).unwrap(),
+            admin: Tokens::new([TOKEN]).unwrap(),
+            api_keys: None,
+            admin_door: false,
+            tls: None,
             versions: 1,
         }
     }
@@ -89,12 +100,24 @@ impl Server {
             engine,
             jobs.unwrap(),
             datasets,
-            settings.admin,
+            Access {
+                admin: settings.admin,
+                api_keys: settings.api_keys,
+            },
         );
 
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let scheme = if settings.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        let (public, url) = listen(scheme);
+        let (admin, admin_url) = if settings.admin_door {
+            let (admin, url) = listen(scheme);
+            (Some(admin), url)
+        } else {
+            (None, url.clone())
+        };
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -103,11 +126,16 @@ impl Server {
                 .build()
                 .unwrap();
             runtime.block_on(async {
-                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                let open = |listener| tokio::net::TcpListener::from_std(listener).unwrap();
+                let doors = Doors {
+                    public: open(public),
+                    admin: admin.map(open),
+                    tls: settings.tls,
+                };
                 let shutdown = async {
                     let _ = stopped.await;
                 };
-                http::run(listener, state, shutdown).await
+                http::run(doors, state, shutdown).await
             })
         });
         let agent = ureq::Agent::config_builder()
@@ -116,6 +144,7 @@ impl Server {
             .into();
         Self {
             url,
+            admin_url,
             agent,
             folder,
             stop: Some(stop),
@@ -124,7 +153,7 @@ impl Server {
     }
 
     fn address(&self) -> &str {
-        self.url.trim_start_matches("http://")
+        self.url.split_once("://").unwrap().1
     }
 
     fn url(&self, path: &str) -> String {
@@ -214,6 +243,14 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.ask_to_stop();
     }
+}
+
+/// A free address, and what its URLs begin with.
+fn listen(scheme: &str) -> (std::net::TcpListener, String) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = format!("{scheme}://{}", listener.local_addr().unwrap());
+    (listener, url)
 }
 
 fn bearer() -> String {

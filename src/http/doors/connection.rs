@@ -1,0 +1,214 @@
+//! A connection: what it is doing, told from the bytes that pass and the requests that are answered.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::sync::CancellationToken;
+
+/// What a connection is doing, and the way to end it.
+#[derive(Debug)]
+pub(super) struct Connection {
+    doing: Mutex<Doing>,
+    cut: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Doing {
+    phase: Phase,
+    /// Since when the client takes none of what is sent to it.
+    stalled: Option<Instant>,
+    /// Whether bytes may come that belong to no request, as HTTP/2's pings do.
+    multiplexed: bool,
+}
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Phase {
+    /// The head of a request is on its way, or what comes before the first one: since when.
+    Head(Instant),
+    /// So many requests are being read and answered.
+    Answering(usize),
+    /// There was a request, and there is none now: since when.
+    Idle(Instant),
+}
+
+impl Connection {
+    pub(super) fn new() -> Self {
+        Self {
+            doing: Mutex::new(Doing {
+                phase: Phase::Head(Instant::now()),
+                stalled: None,
+                multiplexed: false,
+            }),
+            cut: CancellationToken::new(),
+        }
+    }
+
+    /// Ends the connection whatever it is doing.
+    pub(super) fn cut(&self) {
+        self.cut.cancel();
+    }
+
+    /// Waits until the connection is cut.
+    pub(super) async fn is_cut(&self) {
+        self.cut.cancelled().await;
+    }
+
+    /// From here on it speaks HTTP/2.
+    pub(super) fn multiplex(&self) {
+        self.doing().multiplexed = true;
+    }
+
+    /// Where it stands, and since when its client takes nothing.
+    pub(super) fn state(&self) -> (Phase, Option<Instant>) {
+        let doing = self.doing();
+        (doing.phase, doing.stalled)
+    }
+
+    /// Counts a request until the guard is dropped.
+    pub(super) fn answer(self: &Arc<Self>) -> Answering {
+        let phase = &mut self.doing().phase;
+        *phase = match *phase {
+            Phase::Answering(requests) => Phase::Answering(requests.saturating_add(1)),
+            Phase::Head(_) | Phase::Idle(_) => Phase::Answering(1),
+        };
+        Answering(Arc::clone(self))
+    }
+
+    fn doing(&self) -> MutexGuard<'_, Doing> {
+        self.doing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_read(&self) {
+        let mut doing = self.doing();
+        if !doing.multiplexed && matches!(doing.phase, Phase::Idle(_)) {
+            doing.phase = Phase::Head(Instant::now());
+        }
+    }
+
+    fn has_written(&self) {
+        self.doing().stalled = None;
+    }
+
+    fn could_not_write(&self) {
+        self.doing().stalled.get_or_insert_with(Instant::now);
+    }
+}
+
+/// A request that is being answered.
+pub(super) struct Answering(Arc<Connection>);
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        let phase = &mut self.0.doing().phase;
+        if let Phase::Answering(requests) = *phase {
+            *phase = match requests {
+                0 | 1 => Phase::Idle(Instant::now()),
+                requests => Phase::Answering(requests - 1),
+            };
+        }
+    }
+}
+
+/// The body of an answer, which ends with it.
+pub(super) struct Answer<B> {
+    body: B,
+    _answering: Answering,
+}
+
+impl<B> Answer<B> {
+    pub(super) fn new(body: B, answering: Answering) -> Self {
+        Self {
+            body,
+            _answering: answering,
+        }
+    }
+}
+
+impl<B: Body + Unpin> Body for Answer<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The bytes of a connection, which tell it what passes.
+pub(super) struct Observed<S> {
+    pub(super) stream: S,
+    pub(super) connection: Arc<Connection>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Observed<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        if buffer.filled().len() > before {
+            self.connection.has_read();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Observed<S> {
+    fn written<T>(&self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match result {
+            Poll::Ready(_) => self.connection.has_written(),
+            Poll::Pending => self.connection.could_not_write(),
+        }
+        result
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Observed<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.written(result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(context, bytes);
+        self.written(result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

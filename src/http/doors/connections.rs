@@ -1,0 +1,131 @@
+//! The connections of one door: how many there may be, and which of them have to go.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::connection::{Connection, Phase};
+use crate::http::config::HttpConfig;
+
+/// How often a full house is searched for somebody who can go.
+const SEARCH_EVERY: Duration = Duration::from_millis(20);
+
+/// The open connections.
+pub(super) struct Connections {
+    places: Arc<Semaphore>,
+    open: Mutex<Open>,
+    header_timeout: Duration,
+    idle_timeout: Duration,
+    body_timeout: Duration,
+}
+
+#[derive(Default)]
+struct Open {
+    connections: HashMap<u64, Arc<Connection>>,
+    next: u64,
+}
+
+/// A connection's place among the others, until it is dropped.
+pub(super) struct Place {
+    pub(super) connection: Arc<Connection>,
+    id: u64,
+    house: Arc<Connections>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Connections {
+    pub(super) fn new(config: &HttpConfig) -> Self {
+        let most = config.max_connections.clamp(1, Semaphore::MAX_PERMITS);
+        Self {
+            places: Arc::new(Semaphore::new(most)),
+            open: Mutex::default(),
+            header_timeout: config.header_timeout,
+            idle_timeout: config.idle_timeout,
+            body_timeout: config.body_timeout,
+        }
+    }
+
+    /// Finds a place for a new connection. In a full house the one that has been without a request
+    /// for longest makes room, so that whoever only holds connections open keeps nobody out.
+    pub(super) async fn admit(self: &Arc<Self>) -> Place {
+        let permit = loop {
+            if let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() {
+                break permit;
+            }
+            self.cut_longest_waiting();
+            let freed = Arc::clone(&self.places).acquire_owned();
+            if let Ok(Ok(permit)) = tokio::time::timeout(SEARCH_EVERY, freed).await {
+                break permit;
+            }
+        };
+        let connection = Arc::new(Connection::new());
+        let mut open = self.open();
+        let id = open.next;
+        open.next = open.next.wrapping_add(1);
+        open.connections.insert(id, Arc::clone(&connection));
+        Place {
+            connection,
+            id,
+            house: Arc::clone(self),
+            _permit: permit,
+        }
+    }
+
+    /// Ends, now and again for ever, what has taken too long.
+    pub(super) async fn watch(&self) {
+        let shortest = self.header_timeout.min(self.idle_timeout);
+        let every = shortest.min(self.body_timeout) / 4;
+        let every = every.clamp(Duration::from_millis(10), Duration::from_secs(1));
+        loop {
+            tokio::time::sleep(every).await;
+            self.cut_those(|phase, stalled| {
+                let is_late = match phase {
+                    Phase::Head(since) => since.elapsed() > self.header_timeout,
+                    Phase::Idle(since) => since.elapsed() > self.idle_timeout,
+                    Phase::Answering(_) => false,
+                };
+                is_late || stalled.is_some_and(|since| since.elapsed() > self.body_timeout)
+            });
+        }
+    }
+
+    /// Ends all connections without a request.
+    pub(super) fn cut_waiting(&self) {
+        self.cut_those(|phase, _| !matches!(phase, Phase::Answering(_)));
+    }
+
+    fn cut_those(&self, has_to_go: impl Fn(Phase, Option<Instant>) -> bool) {
+        for connection in self.open().connections.values() {
+            let (phase, stalled) = connection.state();
+            if has_to_go(phase, stalled) {
+                connection.cut();
+            }
+        }
+    }
+
+    fn cut_longest_waiting(&self) {
+        let open = self.open();
+        let waiting =
+            open.connections
+                .values()
+                .filter_map(|connection| match connection.state().0 {
+                    Phase::Head(since) | Phase::Idle(since) => Some((since, connection)),
+                    Phase::Answering(_) => None,
+                });
+        if let Some((_, connection)) = waiting.min_by_key(|(since, _)| *since) {
+            connection.cut();
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.house.open().connections.remove(&self.id);
+    }
+}
