@@ -3,7 +3,7 @@
     python benches/serve/breakdown.py --irori target/release/irori
 
 Drives POST /predict with 64 connections and compares the processor time that a request takes with what the network
-alone takes in the same batches (`irori bench`) and with what decoding takes where nothing disturbs it.
+alone takes in the same batches (`irori bench`) and with what decoding takes.
 """
 
 import argparse
@@ -101,7 +101,9 @@ def main():
                 load(server, pngs, 64, 2)
                 _, alone, _ = drive(server, pngs, 1, options.seconds)
                 measured, means, used = drive(server, pngs, 64, options.seconds)
-            show(options, models, network, measured, means, used, alone["irori_decode_seconds"])
+            # A lone image finds cold caches, and a crowd's waits for a processor: the lower is nearer to the work itself.
+            decode = min(alone["irori_decode_seconds"], means["irori_decode_seconds"])
+            show(options, models, network, measured, means, used, decode)
 
 
 def show(options, models, network, measured, means, used, decode):
