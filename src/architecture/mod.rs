@@ -13,6 +13,7 @@ mod error;
 mod infer;
 mod initializer;
 mod layer;
+mod operations;
 mod read;
 mod regularizer;
 mod shape;

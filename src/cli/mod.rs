@@ -4,6 +4,7 @@
 //! environment variable, `IRORI_` and its name, which the help shows; a flag on the command line
 //! wins.
 
+mod bench;
 mod doors;
 mod evaluate;
 mod export;
@@ -66,6 +67,8 @@ enum Command {
     Import(import::Args),
     /// Write a version of a model as a Keras file.
     Export(export::Args),
+    /// Time predictions or training steps of a network on this machine.
+    Bench(bench::Args),
     /// Ask a running server whether it is ready; exits with 0 if it is, for container health checks.
     Health(health::Args),
     /// Print the HTTP contract, openapi.yaml.
@@ -107,6 +110,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Models(args) => models::run(args),
         Command::Import(args) => import::run(args),
         Command::Export(args) => export::run(args),
+        Command::Bench(args) => bench::run(args),
         Command::Health(args) => health::run(args),
         Command::Openapi => openapi::run(),
     }

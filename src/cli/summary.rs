@@ -43,7 +43,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// Reads and checks an architecture file.
-fn read_architecture(file: &Path) -> anyhow::Result<Architecture> {
+pub(super) fn read_architecture(file: &Path) -> anyhow::Result<Architecture> {
     let text = read_text(file, MAX_BYTES)?;
     Architecture::from_json(&text).with_context(|| file.display().to_string())
 }

@@ -1,6 +1,7 @@
 //! The integration tests: one binary, a module per capability.
 
 mod architecture;
+mod cli;
 mod contract;
 mod dataset;
 mod evaluation;

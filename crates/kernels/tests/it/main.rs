@@ -2,5 +2,6 @@
 mod conv2d;
 mod dense;
 mod elementwise;
+mod peak;
 mod pool;
 mod reference;

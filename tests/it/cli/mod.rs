@@ -1,0 +1,3 @@
+//! The command line: what is printed, and what is refused.
+
+mod bench;
