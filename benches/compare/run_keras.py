@@ -1,0 +1,63 @@
+"""Keras on TensorFlow: as graphs of TensorFlow's and compiled by XLA; the faster counts."""
+
+import os
+
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import tensorflow as tf
+
+from networks import document, draw_classes, draw_images, draw_weights
+
+
+def start(threads):
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def about():
+    return f"Keras {keras.__version__} on TensorFlow {tf.__version__}"
+
+
+def build(network):
+    model = keras.Sequential(layers_of(document(network)))
+    weights = draw_weights(network)
+    for layer in model.layers:
+        for variable in layer.weights:
+            variable.assign(weights[f"{layer.name}/{variable.name}"])
+    return model
+
+
+def layers_of(document):
+    """The layers of a document, with the input in front."""
+    first, *_ = listed = [dict(layer.get("config", {})) for layer in document["layers"]]
+    yield keras.Input(first.pop("input_shape"))
+    for layer, config in zip(document["layers"], listed):
+        yield getattr(keras.layers, layer["class_name"])(**config)
+
+
+def inference(network, batch, jit):
+    model = build(network)
+    images = tf.constant(draw_images(network, batch))
+    run = tf.function(lambda x: model(x, training=False), jit_compile=jit)
+    return lambda: run(images).numpy()
+
+
+def training(network, batch, jit):
+    model = build(network)
+    images, classes = tf.constant(draw_images(network, batch)), tf.constant(draw_classes(batch))
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.optimizer.build(model.trainable_variables)
+    # The step of `fit`, without what `fit` does around it.
+    run = tf.function(lambda x, y: model.train_step((x, y))["loss"], jit_compile=jit)
+    return lambda: float(run(images, classes))
+
+
+def scores(network, count):
+    return build(network)(draw_images(network, count), training=False).numpy()
+
+
+def ways(network, mode, batch):
+    make = inference if mode == "forward" else training
+    return {name: lambda j=jit: make(network, batch, j) for name, jit in [("graph", False), ("XLA", True)]}
