@@ -5,6 +5,7 @@ mod cli;
 mod contract;
 mod dataset;
 mod evaluation;
+mod gradients;
 mod house;
 mod http;
 mod imaging;

@@ -1,0 +1,423 @@
+//! The gradients of the operations that run on our kernels: as Burn's own, and as the slopes of the same operation in
+//! float64.
+
+use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
+use burn::tensor::{Device, Tensor, TensorData, activation, module};
+use irori::architecture::Activation;
+use irori::network::ops::{self, Padding, Window};
+
+const TOLERANCE: f64 = 1e-4;
+/// The step of a central difference: its error is of this size squared, in float64.
+const STEP: f64 = 1e-5;
+
+/// Numbers of about -1 to 1 in no order, none of them twice, that float32 and float64 have both.
+fn numbers(count: usize, seed: u64) -> Vec<f64> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let next = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        f64::from((state >> 40) as f32 / (1u32 << 23) as f32 - 1.0)
+    };
+    (0..count).map(next).collect()
+}
+
+/// A tensor whose gradient is asked for.
+fn tensor<const D: usize>(values: &[f64], shape: [usize; D]) -> Tensor<D> {
+    let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();
+    let device = Device::flex().autodiff();
+    Tensor::from_data(TensorData::new(values, shape), &device).require_grad()
+}
+
+fn to_f64<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
+    let values: Vec<f32> = tensor.into_data().try_into_vec().unwrap();
+    values.into_iter().map(f64::from).collect()
+}
+
+/// The slope of `value` along some of `at`, at most 60 of them, each with its place.
+fn slopes(at: &[f64], value: impl Fn(&[f64]) -> f64) -> Vec<(usize, f64)> {
+    let places = (0..at.len()).step_by(at.len().div_ceil(60));
+    let mut at = at.to_vec();
+    let slope = |index: usize| {
+        let middle = at[index];
+        at[index] = middle + STEP;
+        let above = value(&at);
+        at[index] = middle - STEP;
+        let below = value(&at);
+        at[index] = middle;
+        (index, (above - below) / (2.0 * STEP))
+    };
+    places.map(slope).collect()
+}
+
+/// Holds a gradient to Burn's, and to some slopes of it.
+#[track_caller]
+fn agree(found: &[f64], burns: &[f64], slopes: &[(usize, f64)], what: &str) {
+    assert_eq!(found.len(), burns.len(), "{what}");
+    let largest = burns
+        .iter()
+        .fold(1.0f64, |most, value| most.max(value.abs()));
+    let burns = burns
+        .iter()
+        .enumerate()
+        .map(|(index, &value)| ("Burn", index, value));
+    let slopes = slopes
+        .iter()
+        .map(|&(index, value)| ("float64", index, value));
+    for (whose, index, expected) in burns.chain(slopes) {
+        let found = found[index];
+        assert!(
+            (found - expected).abs() <= TOLERANCE * largest,
+            "{what}, {index}: {found}, but {whose} has {expected}"
+        );
+    }
+}
+
+/// An image `[N, H, W, C]` with a window over it, in plain loops.
+#[derive(Clone, Copy, Debug)]
+struct View {
+    input: [usize; 4],
+    window: Window,
+}
+
+impl View {
+    fn output(&self) -> [usize; 2] {
+        let Window {
+            size,
+            strides,
+            dilation,
+            padding,
+        } = self.window;
+        let around = [padding.top + padding.bottom, padding.left + padding.right];
+        [0, 1].map(|axis| {
+            let reach = (size[axis] - 1) * dilation[axis] + 1;
+            (self.input[axis + 1] + around[axis] - reach) / strides[axis] + 1
+        })
+    }
+
+    /// Each output place of each image, with the pixels under its window: their tap, and where their channels begin.
+    fn places(&self) -> Vec<Vec<(usize, usize)>> {
+        let [n, h, w, c] = self.input;
+        let [out_h, out_w] = self.output();
+        let Window {
+            size,
+            strides,
+            dilation,
+            padding,
+        } = self.window;
+        let mut places = Vec::new();
+        for image in 0..n {
+            for (row, column) in
+                (0..out_h).flat_map(|row| (0..out_w).map(move |column| (row, column)))
+            {
+                let mut pixels = Vec::new();
+                for (i, j) in (0..size[0]).flat_map(|i| (0..size[1]).map(move |j| (i, j))) {
+                    let y = (row * strides[0] + i * dilation[0]).checked_sub(padding.top);
+                    let x = (column * strides[1] + j * dilation[1]).checked_sub(padding.left);
+                    if let (Some(y), Some(x)) = (y.filter(|&y| y < h), x.filter(|&x| x < w)) {
+                        pixels.push((i * size[1] + j, ((image * h + y) * w + x) * c));
+                    }
+                }
+                places.push(pixels);
+            }
+        }
+        places
+    }
+
+    /// `[N, H, W, C]` with `[kh, kw, C / groups, F]`.
+    fn conv2d(&self, x: &[f64], kernel: &[f64], bias: &[f64], groups: usize) -> Vec<f64> {
+        let (filters, each) = (bias.len(), self.input[3] / groups);
+        let mut y = Vec::new();
+        for pixels in self.places() {
+            for (filter, bias) in bias.iter().enumerate() {
+                let from = filter / (filters / groups) * each;
+                let terms = pixels.iter().flat_map(|&(tap, pixel)| {
+                    (0..each).map(move |c| {
+                        x[pixel + from + c] * kernel[(tap * each + c) * filters + filter]
+                    })
+                });
+                y.push(bias + terms.sum::<f64>());
+            }
+        }
+        y
+    }
+
+    /// Each window's values, channel by channel, put together by `pool`.
+    fn pool(&self, x: &[f64], pool: impl Fn(Vec<f64>) -> f64) -> Vec<f64> {
+        let channels = self.input[3];
+        let places = self.places();
+        let values = places.iter().flat_map(|pixels| {
+            (0..channels).map(move |c| pixels.iter().map(|&(_, pixel)| x[pixel + c]).collect())
+        });
+        values.map(pool).collect()
+    }
+}
+
+fn activate(activation: Activation, x: f64) -> f64 {
+    match activation {
+        Activation::Linear => x,
+        Activation::Relu => x.max(0.0),
+        Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+        Activation::Tanh => x.tanh(),
+        other => unreachable!("{other:?} is not compared"),
+    }
+}
+
+fn activate_with_burn(then: Activation, x: Tensor<4>) -> Tensor<4> {
+    match then {
+        Activation::Linear => x,
+        Activation::Relu => activation::relu(x),
+        Activation::Sigmoid => activation::sigmoid(x),
+        Activation::Tanh => activation::tanh(x),
+        other => unreachable!("{other:?} is not compared"),
+    }
+}
+
+/// The sum of an operation's results with these weights, so that each result has a gradient of its own.
+fn weighed(y: &[f64], weights: &[f64]) -> f64 {
+    y.iter().zip(weights).map(|(y, weight)| y * weight).sum()
+}
+
+/// The gradients by `x`, `kernel` and `bias` of an operation, weighed.
+fn weighted_gradients<const X: usize, const K: usize, const Y: usize>(
+    [x, kernel, bias, weights]: [&[f64]; 4],
+    (x_shape, kernel_shape): ([usize; X], [usize; K]),
+    operation: impl Fn(Tensor<X>, Tensor<K>, Tensor<1>) -> Tensor<Y>,
+) -> [Vec<f64>; 3] {
+    let (x, kernel, bias) = (
+        tensor(x, x_shape),
+        tensor(kernel, kernel_shape),
+        tensor(bias, [bias.len()]),
+    );
+    let y = operation(x.clone(), kernel.clone(), bias.clone());
+    let weights = tensor(weights, y.dims()).detach();
+    let gradients = (y * weights).sum().backward();
+    [
+        to_f64(x.grad(&gradients).unwrap()),
+        to_f64(kernel.grad(&gradients).unwrap()),
+        to_f64(bias.grad(&gradients).unwrap()),
+    ]
+}
+
+fn view(
+    input: [usize; 4],
+    size: [usize; 2],
+    strides: [usize; 2],
+    dilation: [usize; 2],
+    same: bool,
+) -> View {
+    let padding = if same {
+        Padding::same([input[1], input[2]], size, strides, dilation)
+    } else {
+        Padding::default()
+    };
+    View {
+        input,
+        window: Window {
+            size,
+            strides,
+            dilation,
+            padding,
+        },
+    }
+}
+
+#[test]
+fn convolutions_have_the_gradients_of_burn_and_of_float64() {
+    use Activation::{Linear, Relu, Sigmoid, Tanh};
+    let cases = [
+        (
+            view([2, 6, 7, 3], [3, 3], [1, 1], [1, 1], false),
+            5,
+            1,
+            Linear,
+        ),
+        // The shape of the faster method, wide enough to be worth it.
+        (
+            view([2, 9, 10, 17], [3, 3], [1, 1], [1, 1], true),
+            33,
+            1,
+            Linear,
+        ),
+        (
+            view([3, 5, 5, 1], [2, 2], [1, 1], [1, 1], true),
+            17,
+            1,
+            Tanh,
+        ),
+        (
+            view([2, 9, 8, 4], [3, 2], [2, 3], [1, 1], true),
+            6,
+            2,
+            Sigmoid,
+        ),
+        (view([1, 9, 9, 3], [3, 3], [1, 1], [2, 2], true), 4, 1, Tanh),
+        (view([2, 7, 6, 5], [3, 3], [2, 2], [1, 1], true), 5, 5, Relu),
+        (
+            view([2, 5, 4, 3], [3, 3], [1, 1], [1, 1], false),
+            6,
+            3,
+            Sigmoid,
+        ),
+        (
+            view([4, 1, 1, 6], [1, 1], [1, 1], [1, 1], false),
+            8,
+            1,
+            Relu,
+        ),
+    ];
+    for (seed, (view, filters, groups, then)) in (1..).zip(cases) {
+        let what = format!("{view:?}, {filters} filters, {groups} groups, {then:?}");
+        let [n, .., channels] = view.input;
+        let [out_h, out_w] = view.output();
+        let [kh, kw] = view.window.size;
+        let kernel_shape = [kh, kw, channels / groups, filters];
+        let x = numbers(view.input.iter().product(), seed);
+        let kernel = numbers(kernel_shape.iter().product(), seed + 100);
+        let bias = numbers(filters, seed + 200);
+        let weights = numbers(n * out_h * out_w * filters, seed + 300);
+        let values = [&x, &kernel, &bias, &weights].map(Vec::as_slice);
+        let shapes = (view.input, kernel_shape);
+
+        let found = weighted_gradients(values, shapes, |x, kernel, bias| {
+            ops::conv2d(x, kernel, Some(bias), &view.window, groups, then)
+        });
+        let burns = weighted_gradients(values, shapes, |x, kernel, bias| {
+            let Padding {
+                top,
+                bottom,
+                left,
+                right,
+            } = view.window.padding;
+            let options = ConvOptions::new_with_padding(
+                view.window.strides,
+                [(top, bottom), (left, right)],
+                view.window.dilation,
+                groups,
+            );
+            let x = x.permute([0, 3, 1, 2]);
+            let y = module::conv2d(x, kernel.permute([3, 2, 0, 1]), Some(bias), options);
+            activate_with_burn(then, y.permute([0, 2, 3, 1]))
+        });
+        let total = |x: &[f64], kernel: &[f64], bias: &[f64]| {
+            let y = view.conv2d(x, kernel, bias, groups);
+            let y: Vec<f64> = y.into_iter().map(|y| activate(then, y)).collect();
+            weighed(&y, &weights)
+        };
+        let plain = [
+            slopes(&x, |x| total(x, &kernel, &bias)),
+            slopes(&kernel, |kernel| total(&x, kernel, &bias)),
+            slopes(&bias, |bias| total(&x, &kernel, bias)),
+        ];
+        for (index, of) in ["x", "kernel", "bias"].into_iter().enumerate() {
+            agree(
+                &found[index],
+                &burns[index],
+                &plain[index],
+                &format!("{what}: {of}"),
+            );
+        }
+    }
+}
+
+#[test]
+fn dense_layers_have_the_gradients_of_burn_and_of_float64() {
+    for (seed, [n, inputs, outputs]) in (1..).zip([[1, 1, 1], [3, 17, 5], [5, 33, 19], [2, 64, 32]])
+    {
+        let x = numbers(n * inputs, seed);
+        let kernel = numbers(inputs * outputs, seed + 100);
+        let bias = numbers(outputs, seed + 200);
+        let weights = numbers(n * outputs, seed + 300);
+        let values = [&x, &kernel, &bias, &weights].map(Vec::as_slice);
+        let shapes = ([n, 1, 1, inputs], [inputs, outputs]);
+        let found = weighted_gradients(values, shapes, |x, kernel, bias| {
+            ops::dense(x, kernel, Some(bias), Activation::Tanh)
+        });
+        let burns = weighted_gradients(values, shapes, |x, kernel, bias| {
+            let y = x.reshape([n, inputs]).matmul(kernel) + bias.unsqueeze();
+            y.tanh()
+        });
+        let total = |x: &[f64], kernel: &[f64], bias: &[f64]| {
+            let rows = x.chunks(inputs).flat_map(|x| {
+                bias.iter().enumerate().map(move |(column, bias)| {
+                    let terms = x
+                        .iter()
+                        .enumerate()
+                        .map(|(row, x)| x * kernel[row * outputs + column]);
+                    (bias + terms.sum::<f64>()).tanh()
+                })
+            });
+            weighed(&rows.collect::<Vec<_>>(), &weights)
+        };
+        let plain = [
+            slopes(&x, |x| total(x, &kernel, &bias)),
+            slopes(&kernel, |kernel| total(&x, kernel, &bias)),
+            slopes(&bias, |bias| total(&x, &kernel, bias)),
+        ];
+        for (index, of) in ["x", "kernel", "bias"].into_iter().enumerate() {
+            agree(
+                &found[index],
+                &burns[index],
+                &plain[index],
+                &format!("{inputs}-{outputs}: {of}"),
+            );
+        }
+    }
+}
+
+#[test]
+fn pools_have_the_gradients_of_burn_and_of_float64() {
+    let views = [
+        view([2, 6, 8, 3], [2, 2], [2, 2], [1, 1], false),
+        view([1, 7, 5, 17], [3, 2], [2, 1], [1, 1], false),
+        view([2, 5, 7, 4], [3, 3], [2, 2], [1, 1], true),
+        view([3, 1, 1, 5], [1, 1], [1, 1], [1, 1], true),
+    ];
+    let gradient =
+        |view: &View, x: &[f64], weights: &[f64], pool: &dyn Fn(Tensor<4>) -> Tensor<4>| {
+            let x = tensor(x, view.input);
+            let y = pool(x.clone());
+            let weights = tensor(weights, y.dims()).detach();
+            to_f64(x.grad(&(y * weights).sum().backward()).unwrap())
+        };
+    let channels_first = |x: Tensor<4>| x.permute([0, 3, 1, 2]);
+    let channels_last = |x: Tensor<4>| x.permute([0, 2, 3, 1]);
+    for (seed, view) in (1..).zip(views) {
+        let [n, .., channels] = view.input;
+        let [out_h, out_w] = view.output();
+        let Window {
+            size,
+            strides,
+            padding,
+            ..
+        } = view.window;
+        let pairs = [(padding.top, padding.bottom), (padding.left, padding.right)];
+        let x = numbers(view.input.iter().product(), seed);
+        let weights = numbers(n * out_h * out_w * channels, seed + 100);
+
+        let found = gradient(&view, &x, &weights, &|x| ops::max_pool2d(x, &view.window));
+        let burns = gradient(&view, &x, &weights, &|x| {
+            let options = MaxPoolOptions::new(size)
+                .with_stride(strides)
+                .with_padding_pairs(pairs);
+            channels_last(module::max_pool2d(channels_first(x), options))
+        });
+        let largest = |values: Vec<f64>| values.into_iter().fold(f64::NEG_INFINITY, f64::max);
+        let plain = slopes(&x, |x| weighed(&view.pool(x, largest), &weights));
+        agree(&found, &burns, &plain, &format!("{view:?}: max"));
+
+        let found = gradient(&view, &x, &weights, &|x| {
+            ops::average_pool2d(x, &view.window)
+        });
+        let burns = gradient(&view, &x, &weights, &|x| {
+            let options = AvgPoolOptions::new(size)
+                .with_stride(strides)
+                .with_padding_pairs(pairs)
+                .with_count_include_pad(false);
+            channels_last(module::avg_pool2d(channels_first(x), options))
+        });
+        let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
+        let plain = slopes(&x, |x| weighed(&view.pool(x, mean), &weights));
+        agree(&found, &burns, &plain, &format!("{view:?}: average"));
+    }
+}
