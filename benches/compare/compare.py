@@ -5,7 +5,7 @@
 
 Machines whose speed varies make figures of different minutes incomparable. So all runtimes are timed in one run, one
 after another for each cell, round after round; a ratio is taken within a round, and its median, least and greatest over
-the rounds are shown. Needs Python 3.10 and, for what PyTorch compiles, g++; makes its own venv (some 6 GB, for PyTorch
+the rounds are shown. Needs Python 3.10 and, for what PyTorch compiles, g++; makes its own venv (some 7 GB, for PyTorch
 brings CUDA along). With --mnist: how long Irori and Keras train until 99 % of MNIST's test images are right.
 """
 

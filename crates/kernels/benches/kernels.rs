@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{
-    BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
+    BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
 use kernels::{
-    Activation, BatchNorm, BatchNormGrads, Conv2d, Conv2dShape, Dense, Level, MaxPool2d, Padding2d,
-    Pool2dShape, column_sums, softmax,
+    Activation, AveragePool2d, BatchNorm, BatchNormGrads, Conv2d, Conv2dShape, Dense, Level,
+    MaxPool2d, Padding2d, Pool2dShape, column_sums, softmax, softmax_grad,
 };
 
 const BATCHES: [usize; 4] = [1, 8, 32, 128];
@@ -133,60 +133,134 @@ fn dense(criterion: &mut Criterion) {
     }
 }
 
-/// Those that are bound by memory; work is counted in values of the input.
-fn elementwise(criterion: &mut Criterion) {
-    let level = Level::default();
-    let (batch, channels) = (32, 64);
-    let x = values(batch * 24 * 24 * channels);
-    let mut group = group(criterion, "elementwise");
-    group.throughput(Throughput::Elements(x.len() as u64));
+/// The images of the kernels that are bound by memory, whose work is counted in values of the input.
+const IMAGES: usize = 32;
+const SIZE: usize = 24;
+const CHANNELS: usize = 64;
 
-    let window = Pool2dShape {
-        input: (24, 24),
-        channels,
+fn bound_by_memory<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
+    let mut group = group(criterion, name);
+    group.throughput(Throughput::Elements(
+        (IMAGES * SIZE * SIZE * CHANNELS) as u64,
+    ));
+    group
+}
+
+fn images() -> Vec<f32> {
+    values(IMAGES * SIZE * SIZE * CHANNELS)
+}
+
+fn pool(criterion: &mut Criterion) {
+    let shape = Pool2dShape {
+        input: (SIZE, SIZE),
+        channels: CHANNELS,
         window: (2, 2),
         stride: (2, 2),
         padding: Padding2d::default(),
     };
-    let pool = MaxPool2d::new(window).unwrap();
-    let (mut y, mut dx) = (values(batch * pool.output_len()), x.clone());
-    group.bench_function("max_pool2d", |bencher| {
-        bencher.iter(|| pool.forward(&x, &mut y).unwrap())
+    let (max, average) = (
+        MaxPool2d::new(shape).unwrap(),
+        AveragePool2d::new(shape).unwrap(),
+    );
+    let x = images();
+    let (mut y, mut dx) = (values(IMAGES * max.output_len()), x.clone());
+    let dy = y.clone();
+    let mut group = bound_by_memory(criterion, "pool2d 2x2");
+    group.bench_function("max forward", |bencher| {
+        bencher.iter(|| max.forward(&x, &mut y).unwrap());
     });
-    group.bench_function("max_pool2d grad_input", |bencher| {
-        bencher.iter(|| pool.grad_input(&x, &y, &mut dx).unwrap());
+    group.bench_function("max grad_input", |bencher| {
+        bencher.iter(|| max.grad_input(&x, &dy, &mut dx).unwrap());
     });
+    group.bench_function("average forward", |bencher| {
+        bencher.iter(|| average.forward(&x, &mut y).unwrap());
+    });
+    group.bench_function("average grad_input", |bencher| {
+        bencher.iter(|| average.grad_input(&dy, &mut dx).unwrap());
+    });
+}
 
-    let norm = BatchNorm::new(channels, 1e-3).unwrap();
-    let (mut mean, mut variance, mut y) = (vec![0.0; channels], vec![0.0; channels], x.clone());
-    group.bench_function("batch_norm", |bencher| {
+fn batch_norm(criterion: &mut Criterion) {
+    let norm = BatchNorm::new(CHANNELS, 1e-3).unwrap();
+    let x = images();
+    let (gamma, beta) = (values(CHANNELS), values(CHANNELS));
+    let (mut mean, mut variance) = (vec![0.0; CHANNELS], vec![0.0; CHANNELS]);
+    let (mut y, mut dx) = (x.clone(), x.clone());
+    let (mut dgamma, mut dbeta) = (gamma.clone(), beta.clone());
+    let mut group = bound_by_memory(criterion, "batch_norm");
+    group.bench_function("forward", |bencher| {
         bencher.iter(|| {
-            norm.forward(&x, None, None, &mut mean, &mut variance, &mut y)
-                .unwrap()
+            norm.forward(
+                &x,
+                Some(&gamma),
+                Some(&beta),
+                &mut mean,
+                &mut variance,
+                &mut y,
+            )
+            .unwrap()
         });
     });
-    let (mut dgamma, mut dbeta) = (mean.clone(), mean.clone());
-    group.bench_function("batch_norm grad", |bencher| {
+    group.bench_function("grad", |bencher| {
         bencher.iter(|| {
             let grads = BatchNormGrads {
                 dx: &mut dx,
                 dgamma: &mut dgamma,
                 dbeta: &mut dbeta,
             };
-            norm.grad(&x, None, &mean, &variance, &y, grads).unwrap();
+            norm.grad(&x, Some(&gamma), &mean, &variance, &y, grads)
+                .unwrap();
         });
     });
-
     group.bench_function("column_sums", |bencher| {
-        bencher.iter(|| column_sums(level, &x, &mut dbeta).unwrap());
-    });
-    group.bench_function("sigmoid", |bencher| {
-        bencher.iter(|| Activation::Sigmoid.apply(level, &mut y));
-    });
-    group.bench_function("softmax of 64", |bencher| {
-        bencher.iter(|| softmax(level, &mut y, 64).unwrap())
+        bencher.iter(|| column_sums(Level::default(), &x, &mut dbeta).unwrap());
     });
 }
 
-criterion_group!(benches, conv2d, dense, elementwise);
+fn activation(criterion: &mut Criterion) {
+    let level = Level::default();
+    let x = images();
+    let (y, mut dx) = (x.clone(), x.clone());
+    let mut group = bound_by_memory(criterion, "activation");
+    for activation in [
+        Activation::Relu,
+        Activation::Relu6,
+        Activation::Elu,
+        Activation::Selu,
+        Activation::Sigmoid,
+        Activation::HardSigmoid,
+        Activation::Tanh,
+        Activation::Exponential,
+        Activation::Softsign,
+    ] {
+        group.bench_function(
+            BenchmarkId::new("apply", format!("{activation:?}")),
+            |bencher| {
+                bencher.iter_batched_ref(
+                    || x.clone(),
+                    |y| activation.apply(level, y),
+                    BatchSize::LargeInput,
+                );
+            },
+        );
+        group.bench_function(
+            BenchmarkId::new("grad", format!("{activation:?}")),
+            |bencher| {
+                bencher.iter(|| activation.grad(level, &y, &x, &mut dx).unwrap());
+            },
+        );
+    }
+    group.bench_function("softmax of 64", |bencher| {
+        bencher.iter_batched_ref(
+            || x.clone(),
+            |y| softmax(level, y, CHANNELS).unwrap(),
+            BatchSize::LargeInput,
+        );
+    });
+    group.bench_function("softmax_grad of 64", |bencher| {
+        bencher.iter(|| softmax_grad(level, &y, &x, CHANNELS, &mut dx).unwrap());
+    });
+}
+
+criterion_group!(benches, conv2d, dense, pool, batch_norm, activation);
 criterion_main!(benches);
