@@ -67,6 +67,7 @@ impl Modify for Common {
                 &mut item.delete,
             ];
             for operation in operations.into_iter().flatten() {
+                super::examples::show(operation);
                 let responses = &mut operation.responses.responses;
                 if path.starts_with("/admin/") {
                     operation.security =
@@ -94,7 +95,7 @@ refusals!(Refusals: "internal");
 /// The contract, in YAML
 #[utoipa::path(
     get, path = "/openapi.yaml", tag = "contract", operation_id = "openapi_yaml",
-    responses((status = 200, description = "This document.", body = String, content_type = "application/yaml"), Refusals),
+    responses((status = 200, description = "This document.", body = Object, content_type = "application/yaml"), Refusals),
 )]
 pub(super) async fn yaml() -> Result<Response, Problem> {
     let text = super::openapi_yaml().map_err(Problem::internal)?;

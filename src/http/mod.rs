@@ -12,6 +12,7 @@ mod cors;
 mod docs;
 mod doors;
 mod evaluation;
+mod examples;
 mod extract;
 mod health;
 mod images;

@@ -101,6 +101,24 @@ fn every_operation_is_documented() {
     assert!(ids.len() >= 30, "{ids:?}");
 }
 
+/// Every answer in JSON is shown by an example, the contract's own routes aside.
+#[test]
+fn every_success_has_an_example() {
+    let contract = contract();
+    for (name, operation) in operations(&contract) {
+        if operation["tags"][0] == "contract" {
+            continue;
+        }
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            let json = &response["content"]["application/json"];
+            if status.starts_with('2') && json.is_object() {
+                let is_shown = ["example", "examples"].iter().any(|e| !json[e].is_null());
+                assert!(is_shown, "{name} {status} has no example");
+            }
+        }
+    }
+}
+
 #[test]
 fn references_lead_somewhere() {
     fn check(value: &Value, contract: &Value) {
