@@ -45,6 +45,8 @@ pub(super) async fn observe(
         decode_ms = field::Empty,
         queue_ms = field::Empty,
         compute_ms = field::Empty,
+        // Where spans are exported.
+        otel.kind = field::Empty,
     );
     let place = Place::of_request(&span, Place::of_caller(request.headers()));
     span.record("trace", format!("{:032x}", place.trace));
@@ -66,6 +68,8 @@ pub(super) async fn observe(
         state
             .metrics
             .request(route, &method, status, elapsed, problem);
+        #[cfg(feature = "otlp")]
+        super::otlp::answered(&tracing::Span::current(), &method, route, status);
         response
     }
     .instrument(span)

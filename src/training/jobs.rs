@@ -345,6 +345,11 @@ impl Jobs {
 }
 
 fn run(handle: &JobHandle, task: Task) {
+    let span = {
+        let job = handle.snapshot.borrow();
+        tracing::info_span!("job", job = job.id, kind = ?job.kind, model = job.model)
+    };
+    let _span = span.entered();
     if handle.check().is_break() {
         return end(handle, Outcome::Cancelled);
     }
@@ -388,13 +393,6 @@ fn end(handle: &JobHandle, outcome: Outcome) {
 impl JobSnapshot {
     fn log(&self) {
         let error = self.error.as_ref().map(|error| error.detail.as_str());
-        tracing::info!(
-            job = self.id,
-            model = self.model,
-            version = self.version,
-            state = ?self.state,
-            error,
-            "job ended"
-        );
+        tracing::info!(version = self.version, state = ?self.state, error, "job ended");
     }
 }
