@@ -37,6 +37,11 @@ impl Budget {
         }
     }
 
+    /// Bytes that are taken of it.
+    pub(super) fn taken(&self) -> usize {
+        self.limit.saturating_sub(self.bytes.available_permits())
+    }
+
     fn exhausted(&self) -> Response {
         Problem::new(
             "bodies_full",

@@ -1,13 +1,17 @@
 //! The life of the server: it serves, then it drains, then it is gone.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Whether the server is draining, and how many requests it still has to answer.
+/// Whether the server is draining, and how many connections and requests it still has.
 #[derive(Debug)]
 pub(super) struct Lifecycle {
     draining: CancellationToken,
     in_flight: watch::Sender<usize>,
+    connections: AtomicUsize,
 }
 
 impl Lifecycle {
@@ -15,6 +19,7 @@ impl Lifecycle {
         Self {
             draining: CancellationToken::new(),
             in_flight: watch::Sender::new(0),
+            connections: AtomicUsize::new(0),
         }
     }
 
@@ -43,6 +48,17 @@ impl Lifecycle {
         *self.in_flight.borrow()
     }
 
+    /// Counts a connection until the guard is dropped.
+    pub(super) fn connect(self: &Arc<Self>) -> Connected {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        Connected(Arc::clone(self))
+    }
+
+    /// Connections that are open.
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
     /// Waits until no request is being answered.
     pub(super) async fn idle(&self) {
         // The sender lives as long as `self`, so this ends only with the count at zero.
@@ -59,5 +75,13 @@ pub(super) struct InFlight<'a>(&'a Lifecycle);
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.in_flight.send_modify(|count| *count -= 1);
+    }
+}
+
+pub(super) struct Connected(Arc<Lifecycle>);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

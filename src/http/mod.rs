@@ -182,7 +182,13 @@ pub async fn run(
     let Doors { public, admin, tls } = doors.into();
     let door = |listener, behind| {
         let service = service(&state, behind);
-        Door::new(listener, service, tls.as_ref(), &state.config)
+        Door::new(
+            listener,
+            service,
+            tls.as_ref(),
+            &state.config,
+            &state.lifecycle,
+        )
     };
     let behind_public = if admin.is_some() {
         Behind::PublicRoutes

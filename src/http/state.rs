@@ -39,13 +39,14 @@ impl AppState {
     ) -> Self {
         let engine = Arc::new(engine);
         let jobs = Arc::new(jobs);
-        let bodies = Budget::new(config.max_bodies_bytes);
+        let bodies = Arc::new(Budget::new(config.max_bodies_bytes));
         let lifecycle = Arc::new(Lifecycle::new());
         let metrics = Metrics::new(
             Arc::clone(&models),
             Arc::clone(&engine),
             Arc::clone(&jobs),
             Arc::clone(&lifecycle),
+            Arc::clone(&bodies),
         );
         Self {
             config: Arc::new(config),
@@ -54,7 +55,7 @@ impl AppState {
             jobs,
             datasets: Arc::new(datasets),
             access: Arc::new(access),
-            bodies: Arc::new(bodies),
+            bodies,
             metrics: Arc::new(metrics),
             lifecycle,
         }

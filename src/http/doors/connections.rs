@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::connection::{Connection, Phase};
 use crate::http::config::HttpConfig;
+use crate::http::lifecycle::{Connected, Lifecycle};
 
 /// How often a full house is searched for somebody who can go.
 const SEARCH_EVERY: Duration = Duration::from_millis(20);
@@ -16,6 +17,7 @@ const SEARCH_EVERY: Duration = Duration::from_millis(20);
 pub(super) struct Connections {
     places: Arc<Semaphore>,
     open: Mutex<Open>,
+    lifecycle: Arc<Lifecycle>,
     header_timeout: Duration,
     idle_timeout: Duration,
     body_timeout: Duration,
@@ -32,15 +34,18 @@ pub(super) struct Place {
     pub(super) connection: Arc<Connection>,
     id: u64,
     house: Arc<Connections>,
+    _connected: Connected,
+    // The last to go: whoever gets it finds one connection less.
     _permit: OwnedSemaphorePermit,
 }
 
 impl Connections {
-    pub(super) fn new(config: &HttpConfig) -> Self {
+    pub(super) fn new(config: &HttpConfig, lifecycle: Arc<Lifecycle>) -> Self {
         let most = config.max_connections.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             places: Arc::new(Semaphore::new(most)),
             open: Mutex::default(),
+            lifecycle,
             header_timeout: config.header_timeout,
             idle_timeout: config.idle_timeout,
             body_timeout: config.body_timeout,
@@ -70,6 +75,7 @@ impl Connections {
             id,
             house: Arc::clone(self),
             _permit: permit,
+            _connected: self.lifecycle.connect(),
         }
     }
 

@@ -29,6 +29,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::config::HttpConfig;
+use super::lifecycle::Lifecycle;
 use connection::{Answer, Connection, Observed};
 use connections::{Connections, Place};
 pub use tls::{Tls, TlsError};
@@ -77,6 +78,7 @@ impl Door {
         routes: Router,
         tls: Option<&Tls>,
         config: &HttpConfig,
+        lifecycle: &Arc<Lifecycle>,
     ) -> Self {
         let mut http1 = http1::Builder::new();
         http1
@@ -92,7 +94,7 @@ impl Door {
             listener,
             routes,
             tls: tls.map(|tls| tls.acceptor.clone()),
-            connections: Arc::new(Connections::new(config)),
+            connections: Arc::new(Connections::new(config, Arc::clone(lifecycle))),
             http1,
             http2,
         }

@@ -19,6 +19,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::bodies::Budget;
 use super::lifecycle::Lifecycle;
 use super::problem::{Problem, refusals};
 use super::state::AppState;
@@ -90,6 +91,7 @@ impl Metrics {
         engine: Arc<Engine>,
         jobs: Arc<Jobs>,
         lifecycle: Arc<Lifecycle>,
+        bodies: Arc<Budget>,
     ) -> Self {
         let mut metrics = Self {
             registry: Registry::default(),
@@ -123,6 +125,7 @@ impl Metrics {
             engine,
             jobs,
             lifecycle,
+            bodies,
         }));
         metrics
     }

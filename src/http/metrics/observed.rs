@@ -9,6 +9,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
 use super::VersionLabels;
+use crate::http::bodies::Budget;
 use crate::http::lifecycle::Lifecycle;
 use crate::serving::{Engine, Models, Servable};
 use crate::training::{JobState, Jobs};
@@ -27,6 +28,7 @@ pub(super) struct Observed {
     pub(super) engine: Arc<Engine>,
     pub(super) jobs: Arc<Jobs>,
     pub(super) lifecycle: Arc<Lifecycle>,
+    pub(super) bodies: Arc<Budget>,
 }
 
 impl fmt::Debug for Observed {
@@ -44,6 +46,20 @@ impl Collector for Observed {
             "Requests being answered",
             None,
             self.lifecycle.in_flight() as f64,
+        )?;
+        gauge(
+            encoder,
+            "http_connections",
+            "Connections that are open",
+            None,
+            self.lifecycle.connections() as f64,
+        )?;
+        gauge(
+            encoder,
+            "http_bodies",
+            "What the bodies of requests take of the memory that they may",
+            Some(&Unit::Bytes),
+            self.bodies.taken() as f64,
         )?;
         gauge(
             encoder,

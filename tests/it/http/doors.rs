@@ -98,6 +98,13 @@ fn in_a_full_house_those_without_a_request_make_room() {
     let mut kept = connect(&server);
     let mut siege = besiege(&server, &[SILENT, SLOW_HEAD]);
     let started = Instant::now();
+    let metrics = server.get("/metrics");
+    let (_, open) = metrics
+        .text()
+        .split_once("\nirori_http_connections ")
+        .unwrap();
+    let open: f64 = open.lines().next().unwrap().parse().unwrap();
+    assert!((40.0..=50.0).contains(&open), "{open}");
     for _ in 0..60 {
         let answer = live(&server);
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
@@ -420,7 +427,11 @@ fn the_bodies_of_all_requests_share_a_budget() {
     );
     slow.write_all(head.as_bytes()).unwrap();
     slow.write_all(&vec![0; 250 << 10]).unwrap();
-    std::thread::sleep(SOON / 4);
+    let counted = format!("irori_http_bodies_bytes {}", 250 << 10);
+    let sent = Instant::now();
+    while !server.get("/metrics").text().contains(&counted) {
+        assert!(sent.elapsed() < SOON, "what has arrived is not counted");
+    }
     let small = vec![0; 60 << 10];
     let reply = server.predict("/predict", &small);
     assert_eq!(reply.header("retry-after"), "1");
