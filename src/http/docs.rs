@@ -5,8 +5,10 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{OpenApi as Contract, SecurityRequirement};
+use utoipa::openapi::{OpenApi as Contract, Ref, RefOr, SecurityRequirement};
 use utoipa::{Modify, OpenApi, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
@@ -48,6 +50,46 @@ pub(super) struct BinaryBody(Vec<u8>);
 )]
 pub(super) struct Base;
 
+/// Headers of answers: the name, the statuses that have it (all where none is named), what it says, an example.
+const HEADERS: [(&str, &[&str], &str, &str); 4] = [
+    (
+        "x-request-id",
+        &[],
+        "The request's id in the log: the client's own, or a new one.",
+        "0805f072eb46dee98291f05cd3e5d46e",
+    ),
+    (
+        "traceresponse",
+        &[],
+        "The request's place in its trace, in the form of the W3C's `traceparent`, with which a client may send its own.",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-ab5363fe9307072d-01",
+    ),
+    (
+        "retry-after",
+        &["429", "503"],
+        "Seconds after which it is worth to try again.",
+        "1",
+    ),
+    (
+        "www-authenticate",
+        &["401"],
+        "How to say who one is.",
+        "Bearer realm=\"irori admin\"",
+    ),
+];
+
+/// Refers a response to the headers that its status has.
+fn with_headers(status: &str, response: &mut RefOr<utoipa::openapi::Response>) {
+    if let RefOr::T(response) = response {
+        for (name, statuses, _, _) in HEADERS {
+            if statuses.is_empty() || statuses.contains(&status) {
+                let header = Ref::new(format!("#/components/headers/{name}"));
+                response.headers.insert(name.to_owned(), RefOr::Ref(header));
+            }
+        }
+    }
+}
+
 /// Adds what holds for whole groups of operations.
 pub(super) struct Common;
 
@@ -59,6 +101,15 @@ impl Modify for Common {
         components.add_security_scheme(API_KEY_AS_BEARER, bearer);
         let key = ApiKey::Header(ApiKeyValue::new(auth::API_KEY.as_str()));
         components.add_security_scheme(API_KEY, SecurityScheme::ApiKey(key));
+        for (name, _, description, example) in HEADERS {
+            let header = HeaderBuilder::new()
+                .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+                .description(Some(description))
+                .example(Some(example.into()));
+            components
+                .headers
+                .insert(name.to_owned(), header.build().into());
+        }
         for (path, item) in &mut contract.paths.paths {
             let operations = [
                 &mut item.get,
@@ -84,6 +135,9 @@ impl Modify for Common {
                 }
                 for (status, response) in documented(&["internal", "draining"]) {
                     responses.entry(status).or_insert(response);
+                }
+                for (status, response) in responses {
+                    with_headers(status, response);
                 }
             }
         }
