@@ -1,4 +1,6 @@
-"""Keras on TensorFlow: as graphs of TensorFlow's and compiled by XLA; the faster counts."""
+"""Keras on TensorFlow: predictions as TensorFlow's graphs and compiled by XLA, of which the faster counts; training as
+graphs, for XLA takes many times as long there.
+"""
 
 import os
 
@@ -44,13 +46,13 @@ def inference(network, batch, jit):
     return lambda: run(images).numpy()
 
 
-def training(network, batch, jit):
+def training(network, batch):
     model = build(network)
     images, classes = tf.constant(draw_images(network, batch)), tf.constant(draw_classes(batch))
     model.compile("adam", "sparse_categorical_crossentropy")
     model.optimizer.build(model.trainable_variables)
     # The step of `fit`, without what `fit` does around it.
-    run = tf.function(lambda x, y: model.train_step((x, y))["loss"], jit_compile=jit)
+    run = tf.function(lambda x, y: model.train_step((x, y))["loss"])
     return lambda: float(run(images, classes))
 
 
@@ -59,5 +61,9 @@ def scores(network, count):
 
 
 def ways(network, mode, batch):
-    make = inference if mode == "forward" else training
-    return {name: lambda j=jit: make(network, batch, j) for name, jit in [("graph", False), ("XLA", True)]}
+    if mode == "train":
+        return {"graph": lambda: training(network, batch)}
+    return {
+        "graph": lambda: inference(network, batch, False),
+        "XLA": lambda: inference(network, batch, True),
+    }

@@ -11,7 +11,7 @@ import sys
 import time
 
 # How long each way of running a cell is tried before the fastest is chosen.
-TRIAL_SECONDS = 0.5
+TRIAL_SECONDS = 0.3
 
 
 def repeat(step, seconds):
