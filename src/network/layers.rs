@@ -78,8 +78,13 @@ fn reshape(x: Tensor<4>, shape: &Shape) -> Tensor<4> {
     x.reshape(extents)
 }
 
-fn window(x: &Tensor<4>, window: &architecture::Window) -> Window {
+fn size(x: &Tensor<4>) -> [usize; 2] {
     let [_, h, w, _] = x.dims();
+    [h, w]
+}
+
+/// A layer's window over an image of this height and width.
+pub(super) fn window([h, w]: [usize; 2], window: &architecture::Window) -> Window {
     let (size, strides, dilation) = (window.kernel_size, window.strides, window.dilation_rate);
     Window {
         size,
@@ -199,7 +204,7 @@ pub(super) fn forward(
 fn conv2d(x: Tensor<4>, layer: &Conv2D, then: Activation, mut weights: Weights) -> Tensor<4> {
     let kernel = weights.kernel();
     let bias = layer.use_bias.then(|| weights.vector());
-    let window = window(&x, &layer.window);
+    let window = window(size(&x), &layer.window);
     ops::conv2d(x, kernel, bias, &window, layer.groups, then)
 }
 
@@ -211,7 +216,7 @@ fn depthwise_conv2d(
 ) -> Tensor<4> {
     let kernel = weights.kernel();
     let bias = layer.use_bias.then(|| weights.vector());
-    let window = window(&x, &layer.window);
+    let window = window(size(&x), &layer.window);
     depthwise(x, kernel, bias, &window, then)
 }
 
@@ -238,7 +243,7 @@ fn separable_conv2d(
     let depthwise_kernel = weights.kernel();
     let pointwise_kernel = weights.kernel();
     let bias = layer.use_bias.then(|| weights.vector());
-    let window = window(&x, &layer.window);
+    let window = window(size(&x), &layer.window);
     let x = depthwise(x, depthwise_kernel, None, &window, Activation::Linear);
     let point = Window {
         size: [1, 1],
@@ -251,7 +256,7 @@ fn separable_conv2d(
 
 fn pooling_window(x: &Tensor<4>, layer: &Pooling2D) -> Window {
     window(
-        x,
+        size(x),
         &architecture::Window {
             kernel_size: layer.pool_size,
             strides: layer.strides,

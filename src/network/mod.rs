@@ -11,6 +11,7 @@ mod initialize;
 mod layers;
 pub mod ops;
 mod parameters;
+mod predictor;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use crate::architecture::{Activation, Architecture, Regularizer};
 
 pub use initialize::initialize;
 pub use parameters::{Parameter, ParameterFault, Parameters, ParametersError};
+pub use predictor::Predictor;
 
 /// One weight of a layer. Keras has vectors (biases, statistics), matrices (`Dense`) and kernels
 /// (`[kh, kw, in, out]`).

@@ -11,6 +11,7 @@ mod http;
 mod imaging;
 mod interchange;
 mod keras;
+mod predictor;
 mod repository;
 mod serving;
 mod training;

@@ -6,6 +6,7 @@ use crate::error::{ShapeError, length};
 use crate::exponential::{exp, exp_m1};
 use crate::level::{Level, at_least, clamp, load, store};
 use crate::product::Finish;
+use crate::tasks::parts_mut;
 
 /// A function applied to each value of a layer's output, by its Keras name: those whose gradient can be told from their
 /// value, so that training keeps only the value.
@@ -46,11 +47,11 @@ impl Activation {
         if self == Self::Linear {
             return;
         }
-        values.par_chunks_mut(STRETCH).for_each(|values| {
+        parts_mut(values, STRETCH, |_, values| {
             level.run(Apply {
                 activation: self,
                 values,
-            })
+            });
         });
     }
 

@@ -5,6 +5,7 @@ use crate::level::Level;
 use crate::matrix::MatrixMut;
 use crate::product::{Chunk, Factor, Finish, Product, Start, Weights};
 use crate::scratch::with_scratch;
+use crate::tasks::tasks;
 
 /// The size of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,19 +108,6 @@ pub(crate) struct Correlation {
     pub phases: Vec<Phase>,
     /// Products to compute for one output pixel, for judging how finely to split the work.
     pub terms: usize,
-}
-
-/// Tasks are split until they are about so many multiplications, some tens of microseconds.
-pub(crate) const TASK: usize = 1 << 19;
-
-/// How many tasks to split `work` multiplications into.
-pub(crate) fn tasks(work: usize) -> usize {
-    let threads = rayon::current_num_threads();
-    if threads == 1 {
-        1
-    } else {
-        (work / TASK).clamp(1, 4 * threads)
-    }
 }
 
 /// Values of padded input that are copied at a time, about: 128 KiB.

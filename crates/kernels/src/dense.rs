@@ -1,12 +1,12 @@
 //! Fully connected layers.
 use crate::activation::Activation;
-use crate::correlation::tasks;
 use crate::error::{ShapeError, batch, length, nonzero, terms, volume};
 use crate::grid::Grid;
 use crate::level::Level;
 use crate::matrix::MatrixMut;
 use crate::product::{Chunk, Factor, Finish, Product, Start, Weights};
 use crate::scratch::with_scratch;
+use crate::tasks::tasks;
 use crate::transpose::transpose;
 
 /// A dense layer of one shape, for batches of any size.

@@ -2,12 +2,13 @@
 use rayon::prelude::*;
 
 use crate::conv2d::Conv2dShape;
-use crate::correlation::{Correlation, Frame, Margins, tasks};
+use crate::correlation::{Correlation, Frame, Margins};
 use crate::grid::Grid;
 use crate::level::Level;
 use crate::matrix::MatrixMut;
 use crate::product::{Chunk, Factor, Finish, Product, Start, Weights};
 use crate::scratch::with_scratch;
+use crate::tasks::tasks;
 
 /// The plan, derived from that of the forward pass.
 ///

@@ -21,7 +21,7 @@
 //! slices; each call checks the lengths of what it is given and answers a [`ShapeError`] instead of panicking.
 //!
 //! * **Vectors.** One source over [`pulp`] runs as AVX-512, AVX2 with FMA, NEON or scalar code; [`Level`] says which.
-//! * **Threads.** Work is split over the rayon pool that the caller is in.
+//! * **Threads.** Work is split over the rayon pool that the caller is in, unless it asks to be left [`alone`].
 //! * **Methods.** Convolutions with 3 × 3 kernels use Winograd's where the shape makes it faster: a quarter of the
 //!   multiplications, and errors of a few millionths of the largest result. Everything else is computed directly.
 //! * **The same bits.** An output element is summed in an order that depends on the operation's shape alone, so the
@@ -50,6 +50,7 @@ mod product;
 mod scratch;
 mod softmax;
 mod sums;
+mod tasks;
 mod tile;
 mod transpose;
 mod window;
@@ -65,3 +66,4 @@ pub use peak::peak_flops;
 pub use pool::{AveragePool2d, MaxPool2d, Pool2dShape};
 pub use softmax::{softmax, softmax_grad};
 pub use sums::column_sums;
+pub use tasks::alone;

@@ -3,9 +3,10 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::conv2d::Padding2d;
-use crate::correlation::{Frame, tasks};
+use crate::correlation::Frame;
 use crate::error::{ShapeError, batch, length, nonzero, volume};
 use crate::level::{Level, load, store};
+use crate::tasks::{parts_mut, tasks};
 use crate::window::Axis;
 
 /// What a pooling is made of. Pairs are `(vertical, horizontal)`.
@@ -80,16 +81,14 @@ macro_rules! plan {
                 // Lines per task, so that about `tasks` of them cover the batch.
                 let work = y.len() * pool.shape.window.0 * pool.shape.window.1;
                 let lines = (y.len() / line).div_ceil(tasks(work)).max(1);
-                y.par_chunks_mut(lines * line)
-                    .enumerate()
-                    .for_each(|(index, y)| {
-                        pool.level.run($forward(Lines {
-                            pool,
-                            x,
-                            y,
-                            first: index * lines,
-                        }));
-                    });
+                parts_mut(y, lines * line, |index, y| {
+                    pool.level.run($forward(Lines {
+                        pool,
+                        x,
+                        y,
+                        first: index * lines,
+                    }));
+                });
                 Ok(())
             }
         }

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use crate::error::{ShapeError, batch, length, nonzero};
 use crate::exponential::exp;
 use crate::level::{Level, load, store};
+use crate::tasks::parts_mut;
 
 /// Values that one task works on, about.
 const STRETCH: usize = 1 << 13;
@@ -20,9 +21,9 @@ pub fn softmax(level: Level, values: &mut [f32], classes: usize) -> Result<(), S
     nonzero(&[("the number of classes", classes)])?;
     batch("the scores", values.len(), classes)?;
     let stretch = (STRETCH / classes).max(1) * classes;
-    values
-        .par_chunks_mut(stretch)
-        .for_each(|values| level.run(Softmax { values, classes }));
+    parts_mut(values, stretch, |_, values| {
+        level.run(Softmax { values, classes })
+    });
     Ok(())
 }
 

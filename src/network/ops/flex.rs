@@ -237,11 +237,11 @@ fn fill(shape: Shape, kernel: impl FnOnce(&mut [f32]) -> Result<(), ShapeError>)
 }
 
 /// The architecture has checked every shape before a network is made of it.
-fn checked<T>(result: Result<T, ShapeError>) -> T {
+pub fn checked<T>(result: Result<T, ShapeError>) -> T {
     result.unwrap_or_else(|error| unreachable!("a shape that was checked: {error}"))
 }
 
-fn padding(padding: Padding) -> Padding2d {
+pub fn padding(padding: Padding) -> Padding2d {
     Padding2d {
         top: padding.top,
         bottom: padding.bottom,

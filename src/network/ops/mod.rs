@@ -12,6 +12,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::activation::apply;
 use crate::architecture::Activation;
+pub(super) use flex::{checked, fuse, padding};
 
 /// Rows and columns added on each side of an image before a window slides over it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -130,6 +131,6 @@ pub fn average_pool2d(x: Tensor<4>, window: &Window) -> Tensor<4> {
 }
 
 /// Whether the device is Burn's Flex; devices are equal with or without autodiff around them.
-fn is_flex(device: &Device) -> bool {
+pub(super) fn is_flex(device: &Device) -> bool {
     *device == Device::flex()
 }

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use irori::architecture::Architecture;
-use irori::network::Network;
+use irori::network::{Network, Predictor};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -10,7 +10,7 @@ use super::{Fixtures, largest_difference};
 
 const TOLERANCE: f32 = 1e-5;
 
-/// On the kernels, and on Burn's own operations through the same network.
+/// As a network, and in the form that serves.
 #[test]
 fn layers_compute_what_keras_computes() {
     let fixtures = Fixtures::read("keras-layers");
@@ -46,6 +46,13 @@ fn layers_compute_what_keras_computes() {
             }
             output.scores().into_data().try_into_vec().unwrap()
         } else {
+            let predictor = Predictor::new(&architecture, &weights, &device).unwrap();
+            let mut scores = vec![0.0; batch * predictor.outputs()];
+            predictor.predict(&input.values, &mut scores);
+            let difference = largest_difference(&scores, &expected.values);
+            if difference > TOLERANCE {
+                wrong.push(format!("{name}: the predictor differs by {difference}"));
+            }
             network.predict(input.values.clone(), batch)
         };
         let difference = largest_difference(&found, &expected.values);

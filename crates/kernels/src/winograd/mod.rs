@@ -14,12 +14,13 @@ mod tiles;
 use self::kernels::Turn;
 use self::tiles::{FromTile, ToTile};
 use crate::aligned::{Aligned, LINE};
-use crate::correlation::{Correlation, Frame, Margins, Task, tasks};
+use crate::correlation::{Correlation, Frame, Margins, Task};
 use crate::grid::Grid;
 use crate::level::Level;
 use crate::matrix::MatrixMut;
 use crate::product::{Chunk, Factor, Finish, Product, Start, Weights};
 use crate::scratch::with_scratch;
+use crate::tasks::tasks;
 
 /// Rows and columns of a tile of output, of its input, and the number of positions.
 const TILE: usize = 4;

@@ -1,0 +1,183 @@
+//! A plan: the steps in stages, and the buffers between them.
+//!
+//! A stage takes the batch in groups of images and runs each group through all its steps on one
+//! thread: groups are as large as their values fit into a core's cache. Where a group would be too
+//! small to make good use of a step's weights, the next stage begins, with larger groups.
+
+use std::sync::{Mutex, PoisonError};
+
+use rayon::prelude::*;
+
+use super::lower::Operation;
+use super::step::Step;
+
+/// Bytes that a step's values for a group of images may take, in and out: half a second-level cache.
+const CACHE: usize = 1 << 19;
+
+/// Images in a group, at most.
+const GROUP: usize = 32;
+
+/// A network as a chain of stages.
+pub(super) struct Plan {
+    stages: Vec<Stage>,
+    /// Kept from one call to the next. One call at a time computes.
+    buffers: Mutex<Buffers>,
+}
+
+struct Stage {
+    steps: Vec<Step>,
+    /// Images that one thread takes through the steps at a time; `None` for a stage whose step is
+    /// split over threads itself.
+    group: Option<usize>,
+    /// The most values that an image has between two steps.
+    between: usize,
+}
+
+#[derive(Default)]
+struct Buffers {
+    /// What the last stage gave, and what the next one fills.
+    values: [Vec<f32>; 2],
+    /// What is handed from step to step, for each thread.
+    work: Vec<f32>,
+}
+
+impl Plan {
+    /// Plans a chain of operations.
+    pub fn new(operations: Vec<Operation>, input: usize) -> Self {
+        let mut stages: Vec<Stage> = Vec::new();
+        for step in Step::chain(operations, input) {
+            let group = group(&step);
+            match stages.last_mut() {
+                Some(stage) if stage.takes(group) => {
+                    stage.between = stage.between.max(stage.output());
+                    stage.group = stage.group.zip(group).map(|(a, b)| a.min(b));
+                    stage.steps.push(step);
+                }
+                _ => stages.push(Stage {
+                    steps: vec![step],
+                    group,
+                    between: 0,
+                }),
+            }
+        }
+        Self {
+            stages,
+            buffers: Mutex::default(),
+        }
+    }
+
+    /// Computes the scores of `count` images.
+    pub fn run(&self, images: &[f32], count: usize, scores: &mut [f32]) {
+        if count == 0 {
+            return;
+        }
+        // A panic leaves numbers behind, nothing more.
+        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        let Buffers { values, work } = &mut *buffers;
+        let [from, to] = values;
+        let (mut from, mut to) = (from, to);
+        let last = self.stages.len() - 1;
+        for (index, stage) in self.stages.iter().enumerate() {
+            let x = if index == 0 {
+                images
+            } else {
+                &from[..count * stage.input()]
+            };
+            if index == last {
+                stage.run(x, count, scores, work);
+            } else {
+                let needed = count * stage.output();
+                if to.len() < needed {
+                    to.resize(needed, 0.0);
+                }
+                stage.run(x, count, &mut to[..needed], work);
+                std::mem::swap(&mut from, &mut to);
+            }
+        }
+    }
+}
+
+/// How many images a step takes at a time; `None` for one that shares its weights among all.
+fn group(step: &Step) -> Option<usize> {
+    let image = (step.input + step.output) * size_of::<f32>();
+    if step.weights() > 4 * image {
+        return None;
+    }
+    Some((CACHE / image.max(1)).clamp(1, GROUP))
+}
+
+impl Stage {
+    /// Whether a step with groups of this size belongs to the stage too.
+    fn takes(&self, group: Option<usize>) -> bool {
+        match (self.group, group) {
+            (Some(own), Some(next)) => next <= own.saturating_mul(4),
+            (own, next) => own.is_none() && next.is_none(),
+        }
+    }
+
+    fn input(&self) -> usize {
+        self.steps.first().map_or(0, |step| step.input)
+    }
+
+    fn output(&self) -> usize {
+        self.steps.last().map_or(0, |step| step.output)
+    }
+
+    fn run(&self, x: &[f32], count: usize, y: &mut [f32], work: &mut Vec<f32>) {
+        let threads = rayon::current_num_threads();
+        // With fewer images than threads, the threads share each step of an image.
+        let group = match self.group {
+            Some(group) if count >= threads => group.min(count.div_ceil(threads)),
+            _ => count,
+        };
+        let groups = count.div_ceil(group);
+        let room = 2 * group * self.between;
+        let workers = threads.min(groups);
+        if work.len() < workers * room {
+            work.resize(workers * room, 0.0);
+        }
+        if groups == 1 {
+            return self.compute(x, count, y, work);
+        }
+        let parts = x
+            .chunks(group * self.input())
+            .zip(y.chunks_mut(group * self.output()));
+        let parts = Mutex::new(parts);
+        let next = || parts.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let worker = |work: &mut [f32]| {
+            kernels::alone(|| {
+                while let Some((x, y)) = next() {
+                    self.compute(x, x.len() / self.input(), y, work);
+                }
+            });
+        };
+        if workers == 1 {
+            worker(work);
+        } else if room == 0 {
+            (0..workers).into_par_iter().for_each(|_| worker(&mut []));
+        } else {
+            let work = &mut work[..workers * room];
+            work.par_chunks_mut(room).for_each(worker);
+        }
+    }
+
+    /// Takes images through all steps.
+    fn compute(&self, x: &[f32], count: usize, y: &mut [f32], work: &mut [f32]) {
+        let (from, to) = work.split_at_mut(work.len() / 2);
+        let (mut from, mut to) = (from, to);
+        let last = self.steps.len() - 1;
+        for (index, step) in self.steps.iter().enumerate() {
+            let x = if index == 0 {
+                x
+            } else {
+                &from[..count * step.input]
+            };
+            if index == last {
+                step.run(x, count, y);
+            } else {
+                step.run(x, count, &mut to[..count * step.output]);
+                std::mem::swap(&mut from, &mut to);
+            }
+        }
+    }
+}

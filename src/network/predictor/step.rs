@@ -1,0 +1,216 @@
+//! A step: one operation with its kernel's plan, over several images at a time.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use kernels::{
+    Activation, AveragePool2d, Conv2d, Conv2dShape, Level, MaxPool2d, Padding2d, PreparedKernel,
+    softmax,
+};
+
+use super::super::layers::{self, Weights, batch_of};
+use super::super::ops::checked;
+use super::lower::{self, LayerOnBurn, Operation};
+
+/// One operation, and what is done to its results where they lie.
+pub(super) struct Step {
+    work: Work,
+    after: Vec<After>,
+    /// Values of an image that come in, and that go out.
+    pub input: usize,
+    pub output: usize,
+}
+
+enum Work {
+    /// Nothing comes before what is done in place.
+    Copy,
+    Conv2d {
+        plan: Box<Conv2d>,
+        kernel: PreparedKernel,
+        bias: Vec<f32>,
+        activation: Activation,
+    },
+    Dense {
+        plan: kernels::Dense,
+        kernel: Vec<f32>,
+        bias: Vec<f32>,
+        activation: Activation,
+    },
+    MaxPool(MaxPool2d),
+    AveragePool(AveragePool2d),
+    Layer(Box<LayerOnBurn>),
+}
+
+enum After {
+    Activation(Activation),
+    Softmax { classes: usize },
+}
+
+impl Step {
+    /// The steps of a chain of operations on images of `input` values.
+    pub fn chain(operations: Vec<Operation>, input: usize) -> Vec<Self> {
+        let mut steps: Vec<Self> = Vec::with_capacity(operations.len());
+        for operation in operations {
+            let from = steps.last().map_or(input, |step| step.output);
+            match operation {
+                Operation::Activation(activation) => {
+                    after(&mut steps, from, After::Activation(activation));
+                }
+                Operation::Softmax { classes } => {
+                    after(&mut steps, from, After::Softmax { classes });
+                }
+                operation => {
+                    let (work, output) = Work::new(operation);
+                    steps.push(Self {
+                        work,
+                        after: Vec::new(),
+                        input: from,
+                        output,
+                    });
+                }
+            }
+        }
+        if steps.is_empty() {
+            steps.push(Self::copy(input));
+        }
+        steps
+    }
+
+    fn copy(values: usize) -> Self {
+        Self {
+            work: Work::Copy,
+            after: Vec::new(),
+            input: values,
+            output: values,
+        }
+    }
+
+    /// Bytes of weights that the step reads.
+    pub fn weights(&self) -> usize {
+        let numbers = match &self.work {
+            Work::Conv2d { plan, .. } => plan.kernel_len(),
+            Work::Dense { kernel, .. } => kernel.len(),
+            _ => 0,
+        };
+        numbers * size_of::<f32>()
+    }
+
+    /// Computes `count` images.
+    pub fn run(&self, x: &[f32], count: usize, y: &mut [f32]) {
+        match &self.work {
+            Work::Copy => y.copy_from_slice(x),
+            Work::Conv2d {
+                plan,
+                kernel,
+                bias,
+                activation,
+            } => checked(plan.forward_prepared(x, kernel, Some(bias), *activation, y)),
+            Work::Dense {
+                plan,
+                kernel,
+                bias,
+                activation,
+            } => checked(plan.forward(x, kernel, Some(bias), *activation, y)),
+            Work::MaxPool(plan) => checked(plan.forward(x, y)),
+            Work::AveragePool(plan) => checked(plan.forward(x, y)),
+            Work::Layer(layer) => layer.run(x, count, y),
+        }
+        for after in &self.after {
+            match *after {
+                After::Activation(activation) => activation.apply(Level::default(), y),
+                After::Softmax { classes } => checked(softmax(Level::default(), y, classes)),
+            }
+        }
+    }
+}
+
+fn after(steps: &mut Vec<Step>, input: usize, after: After) {
+    if steps.is_empty() {
+        steps.push(Step::copy(input));
+    }
+    if let Some(step) = steps.last_mut() {
+        step.after.push(after);
+    }
+}
+
+impl Work {
+    /// The plan of an operation that is not done in place, and how many values of an image it gives.
+    fn new(operation: Operation) -> (Self, usize) {
+        match operation {
+            Operation::Conv2d(conv) => Self::conv2d(conv),
+            // Every channel has a kernel of its own, of one weight.
+            Operation::Affine(affine) => {
+                let channels = affine.channels.len();
+                Self::conv2d(lower::Conv2d {
+                    shape: Conv2dShape {
+                        input: affine.size,
+                        in_channels: channels,
+                        out_channels: channels,
+                        kernel: (1, 1),
+                        stride: (1, 1),
+                        dilation: (1, 1),
+                        padding: Padding2d::default(),
+                        groups: channels,
+                    },
+                    kernel: affine.channels.iter().map(|pair| pair.0 as f32).collect(),
+                    bias: affine.channels.iter().map(|pair| pair.1 as f32).collect(),
+                    activation: affine.activation,
+                })
+            }
+            Operation::Dense(dense) => {
+                let output = dense.rows * dense.outputs;
+                let work = Self::Dense {
+                    plan: checked(kernels::Dense::new(dense.inputs, dense.outputs)),
+                    kernel: dense.kernel,
+                    bias: dense.bias,
+                    activation: dense.activation,
+                };
+                (work, output)
+            }
+            Operation::MaxPool(shape) => {
+                let plan = checked(MaxPool2d::new(shape));
+                let output = plan.output_len();
+                (Self::MaxPool(plan), output)
+            }
+            Operation::AveragePool(shape) => {
+                let plan = checked(AveragePool2d::new(shape));
+                let output = plan.output_len();
+                (Self::AveragePool(plan), output)
+            }
+            Operation::Layer(layer) => {
+                let output = batch_of(&layer.node.output_shape, 1).iter().product();
+                (Self::Layer(layer), output)
+            }
+            Operation::Activation(_) | Operation::Softmax { .. } => {
+                unreachable!("done in place, after the step before it")
+            }
+        }
+    }
+
+    fn conv2d(conv: lower::Conv2d) -> (Self, usize) {
+        let plan = checked(Conv2d::new(conv.shape));
+        let output = plan.output_len();
+        let work = Self::Conv2d {
+            kernel: checked(plan.prepare(conv.kernel)),
+            plan: Box::new(plan),
+            bias: conv.bias,
+            activation: conv.activation,
+        };
+        (work, output)
+    }
+}
+
+impl LayerOnBurn {
+    fn run(&self, x: &[f32], count: usize, y: &mut [f32]) {
+        let data = TensorData::new(x.to_vec(), batch_of(&self.input, count));
+        let value = layers::forward(
+            Tensor::from_data(data, &Device::flex()),
+            &self.node,
+            &self.input,
+            layers::activation(&self.node.layer),
+            Weights(self.weights.weights.iter()),
+            None,
+        );
+        // Every tensor of a network is f32, which is what the conversion asks for.
+        let values: Vec<f32> = value.into_data().try_into_vec().unwrap_or_default();
+        y.copy_from_slice(&values);
+    }
+}
