@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use super::export::write_whole;
 use super::options::{ImageLimits, ModelsFolder, Which};
 use crate::interchange::{read_safetensors, write_safetensors};
-use crate::network::{Network, Parameter};
+use crate::network::{Parameter, Predictor};
 use crate::repository::StoredVersion;
 use crate::serving::{Prediction, Servable};
 
@@ -94,8 +94,9 @@ fn predict_tensor(stored: &StoredVersion, tensor: &Path, output: &Path) -> anyho
             x.shape
         ),
     };
-    let network = Network::new(&stored.architecture, &stored.parameters, &Device::flex())?;
-    let values = network.predict(x.values.clone(), count);
+    let network = Predictor::new(&stored.architecture, &stored.parameters, &Device::flex())?;
+    let mut values = vec![0.0; count * network.outputs()];
+    network.predict(&x.values, &mut values);
     let shape = vec![count, network.outputs()];
     let scores = [("y".to_owned(), Parameter { shape, values })];
     let file = write_safetensors(&scores.into_iter().collect())?;

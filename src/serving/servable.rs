@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use super::{Prediction, ServingError, Statistics};
 use crate::evaluation::Evaluation;
 use crate::imaging::{self, Dimensions, ImagingError, Limits, Normaliser};
-use crate::network::Network;
+use crate::network::Predictor;
 use crate::repository::{Card, Outputs, StoredVersion};
 
 /// One version of a model in memory. Immutable: another version is another servable.
@@ -19,7 +19,7 @@ pub struct Servable {
     evaluation: Option<Evaluation>,
     input: Dimensions,
     normaliser: Normaliser,
-    network: Network,
+    network: Predictor,
     bytes: usize,
     statistics: Arc<Statistics>,
 }
@@ -41,7 +41,7 @@ impl Servable {
             .as_image()
             .map(Dimensions::from)
             .ok_or_else(|| unavailable(format!("its input is {shape}, which is no image")))?;
-        let network = Network::new(&stored.architecture, &stored.parameters, device)
+        let network = Predictor::new(&stored.architecture, &stored.parameters, device)
             .map_err(|error| unavailable(error.to_string()))?;
         let servable = Self {
             normaliser: stored.card.preprocessing.normaliser(input.channels),
@@ -122,10 +122,10 @@ impl Servable {
         for image in images {
             batch.extend_from_slice(image);
         }
-        let scores = self.network.predict(batch, count);
-        let outputs = scores.len() / count.max(1);
+        let mut scores = vec![0.0; count * self.outputs()];
+        self.network.predict(&batch, &mut scores);
         scores
-            .chunks_exact(outputs.max(1))
+            .chunks_exact(self.outputs().max(1))
             .map(<[f32]>::to_vec)
             .collect()
     }
