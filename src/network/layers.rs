@@ -320,28 +320,18 @@ fn batch_normalization(
     let gamma = layer.scale.then(|| weights.vector());
     let beta = layer.center.then(|| weights.vector());
     let (moving_mean, moving_variance) = (weights.vector(), weights.vector());
-    let (mean, variance) = match training {
-        None => (moving_mean.unsqueeze(), moving_variance.unsqueeze()),
-        Some((pass, node)) => {
-            let mean = x.clone().mean_dim(0).mean_dim(1).mean_dim(2);
-            let centred = x.clone() - mean.clone();
-            let variance = (centred.clone() * centred)
-                .mean_dim(0)
-                .mean_dim(1)
-                .mean_dim(2);
-            let place = usize::from(layer.scale) + usize::from(layer.center);
-            let blend = |moving: Tensor<1>, batch: &Tensor<4>| {
-                let batch = batch.clone().detach().flatten(0, 3);
-                moving * layer.momentum + batch * (1.0 - layer.momentum)
-            };
-            pass.moving.push((node, place, blend(moving_mean, &mean)));
-            pass.moving
-                .push((node, place + 1, blend(moving_variance, &variance)));
-            (mean, variance)
-        }
+    let Some((pass, node)) = training else {
+        let (mean, variance) = (moving_mean.unsqueeze(), moving_variance.unsqueeze());
+        let x = (x - mean) / (variance + layer.epsilon).sqrt();
+        return scale_and_shift(x, gamma.map(Tensor::unsqueeze), beta.map(Tensor::unsqueeze));
     };
-    let x = (x - mean) / (variance + layer.epsilon).sqrt();
-    scale_and_shift(x, gamma.map(Tensor::unsqueeze), beta.map(Tensor::unsqueeze))
+    let (x, [mean, variance]) = ops::batch_norm(x, gamma, beta, layer.epsilon);
+    let place = usize::from(layer.scale) + usize::from(layer.center);
+    let blend = |moving: Tensor<1>, batch| moving * layer.momentum + batch * (1.0 - layer.momentum);
+    pass.moving.push((node, place, blend(moving_mean, mean)));
+    pass.moving
+        .push((node, place + 1, blend(moving_variance, variance)));
+    x
 }
 
 fn scale_and_shift(x: Tensor<4>, gamma: Option<Tensor<4>>, beta: Option<Tensor<4>>) -> Tensor<4> {

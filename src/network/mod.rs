@@ -227,6 +227,15 @@ impl Network {
         }
     }
 
+    /// Takes the weights out, to be given back as another network.
+    pub(crate) fn take(&mut self) -> Self {
+        Self {
+            nodes: std::mem::take(&mut self.nodes),
+            architecture: Arc::clone(&self.architecture),
+            device: self.device.clone(),
+        }
+    }
+
     /// What the regularizers of the trainable weights add to the loss; nothing where there are none.
     pub fn penalty(&self) -> Option<Tensor<1>> {
         let variables = self.architecture.variables();

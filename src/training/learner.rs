@@ -50,9 +50,9 @@ impl Learner {
         if value.is_finite() {
             let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
             let learning_rate = self.compile.optimizer.learning_rate();
-            self.network = self
-                .optimizer
-                .step(learning_rate, self.network.clone(), gradients);
+            // Nobody else holds the weights now, so they are moved where they lie.
+            let network = self.network.take();
+            self.network = self.optimizer.step(learning_rate, network, gradients);
         }
         (value, output)
     }

@@ -53,6 +53,7 @@ mod sums;
 mod tasks;
 mod tile;
 mod transpose;
+mod update;
 mod window;
 mod winograd;
 
@@ -67,3 +68,4 @@ pub use pool::{AveragePool2d, MaxPool2d, Pool2dShape};
 pub use softmax::{softmax, softmax_grad};
 pub use sums::column_sums;
 pub use tasks::alone;
+pub use update::Update;

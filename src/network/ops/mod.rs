@@ -12,7 +12,9 @@ use burn::tensor::{Device, Tensor};
 
 use super::activation::apply;
 use crate::architecture::Activation;
+
 pub(super) use flex::{checked, fuse, padding};
+pub use kernels::Update;
 
 /// Rows and columns added on each side of an image before a window slides over it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -127,6 +129,36 @@ pub fn average_pool2d(x: Tensor<4>, window: &Window) -> Tensor<4> {
         flex::average_pool2d(x, window)
     } else {
         portable::average_pool2d(x, window)
+    }
+}
+
+/// `gamma · (x - mean) / √(variance + epsilon) + beta` with the mean and the variance of the batch, channel by
+/// channel; and those, through which no gradient goes. No `gamma` is 1, no `beta` is 0.
+pub fn batch_norm(
+    x: Tensor<4>,
+    gamma: Option<Tensor<1>>,
+    beta: Option<Tensor<1>>,
+    epsilon: f64,
+) -> (Tensor<4>, [Tensor<1>; 2]) {
+    if is_flex(&x.device()) {
+        flex::batch_norm(x, gamma, beta, epsilon)
+    } else {
+        portable::batch_norm(x, gamma, beta, epsilon)
+    }
+}
+
+/// Moves `weight` against `gradient` by `update`, and what the rule remembers with it: as many tensors of the weight's
+/// shape as [`Update::remembers`] says.
+pub fn update<const D: usize>(
+    weight: Tensor<D>,
+    gradient: Tensor<D>,
+    memory: Vec<Tensor<D>>,
+    update: Update,
+) -> (Tensor<D>, Vec<Tensor<D>>) {
+    if is_flex(&weight.device()) {
+        flex::update(weight, gradient, memory, update)
+    } else {
+        portable::update(weight, gradient, memory, update)
     }
 }
 

@@ -1,29 +1,17 @@
-//! The update rules: Keras' arithmetic on Burn's optimizer API.
+//! The update rules on Burn's optimizer API: what Keras computes in each step.
 
 use burn::optim::{LearningRate, Optimizer as BurnOptimizer, RecordState, StateSink, StateSource};
 use burn::tensor::{Device, Tensor};
 
 use super::Optimizer;
+use crate::network::ops::{self, Update};
 
-/// What an optimizer remembers of one parameter: how many steps were made, and up to three running
-/// tensors, whose meaning is that of the rule (momentum, squared gradient, …).
+/// What an optimizer remembers of one parameter: how many steps were made, and tensors of the parameter's shape, whose
+/// meaning is that of the rule (momentum, mean square, …).
 #[derive(Clone)]
 pub(super) struct Memory<const D: usize> {
     steps: usize,
-    first: Option<Tensor<D>>,
-    second: Option<Tensor<D>>,
-    third: Option<Tensor<D>>,
-}
-
-impl<const D: usize> Memory<D> {
-    fn empty() -> Self {
-        Self {
-            steps: 0,
-            first: None,
-            second: None,
-            third: None,
-        }
-    }
+    tensors: Vec<Tensor<D>>,
 }
 
 /// Names of the tensors of a [`Memory`] in Burn's records.
@@ -33,65 +21,44 @@ const SLOTS: [&str; 3] = ["first", "second", "third"];
 impl<const D: usize> RecordState for Memory<D> {
     fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
         out.push_scalar(prefix, "steps", self.steps.into());
-        for (name, slot) in SLOTS.iter().zip([&self.first, &self.second, &self.third]) {
-            if let Some(tensor) = slot {
-                out.push_tensor(prefix, name, tensor.to_data());
-            }
+        for (name, tensor) in SLOTS.iter().zip(&self.tensors) {
+            out.push_tensor(prefix, name, tensor.to_data());
         }
     }
 
     fn state_unflatten(prefix: &str, source: &mut StateSource, device: &Device) -> Option<Self> {
         let steps = usize::try_from(source.take_scalar(prefix, "steps")?).ok()?;
-        let [first, second, third] = SLOTS.map(|name| {
-            let data = source.take_tensor(prefix, name)?;
-            Some(Tensor::from_data(data, device))
-        });
+        let slots = SLOTS
+            .iter()
+            .map_while(|name| source.take_tensor(prefix, name));
+        let tensors = slots.map(|data| Tensor::from_data(data, device));
         Some(Self {
             steps,
-            first,
-            second,
-            third,
+            tensors: tensors.collect(),
         })
     }
-}
-
-/// A slot's tensor, or one filled with `value` in the shape of `like` at the first step.
-fn slot<const D: usize>(slot: Option<Tensor<D>>, like: &Tensor<D>, value: f64) -> Tensor<D> {
-    slot.unwrap_or_else(|| Tensor::full(like.shape(), value, &like.device()))
 }
 
 /// The update rule of one optimizer for one parameter.
 #[derive(Clone)]
 pub(super) struct Rule(pub(super) Optimizer);
 
-impl BurnOptimizer for Rule {
-    type State<const D: usize> = Memory<D>;
-
-    fn step<const D: usize>(
-        &self,
-        lr: LearningRate,
-        weight: Tensor<D>,
-        gradient: Tensor<D>,
-        memory: Option<Memory<D>>,
-    ) -> (Tensor<D>, Option<Memory<D>>) {
-        let mut memory = memory.unwrap_or_else(Memory::empty);
-        memory.steps += 1;
-        let g = gradient;
-        let weight = match self.0 {
+impl Rule {
+    /// The numbers of a step, and what every memory holds before the first.
+    fn update(&self, learning_rate: f64, step: usize) -> (Update, f64) {
+        let rate = learning_rate as f32;
+        match self.0 {
+            Optimizer::SGD { momentum: 0.0, .. } => (Update::Descent { rate }, 0.0),
             Optimizer::SGD {
                 momentum, nesterov, ..
             } => {
-                if momentum == 0.0 {
-                    weight - g * lr
-                } else {
-                    let velocity = slot(memory.first.take(), &g, 0.0) * momentum - g.clone() * lr;
-                    memory.first = Some(velocity.clone());
-                    if nesterov {
-                        weight + velocity * momentum - g * lr
-                    } else {
-                        weight + velocity
-                    }
-                }
+                let momentum = momentum as f32;
+                let update = Update::Momentum {
+                    rate,
+                    momentum,
+                    nesterov,
+                };
+                (update, 0.0)
             }
             Optimizer::RMSprop {
                 rho,
@@ -100,46 +67,26 @@ impl BurnOptimizer for Rule {
                 centered,
                 ..
             } => {
-                let square =
-                    slot(memory.first.take(), &g, 0.0) * rho + g.clone() * g.clone() * (1.0 - rho);
-                memory.first = Some(square.clone());
-                let denominator = if centered {
-                    let average =
-                        slot(memory.second.take(), &g, 0.0) * rho + g.clone() * (1.0 - rho);
-                    memory.second = Some(average.clone());
-                    square - average.clone() * average + epsilon
-                } else {
-                    square + epsilon
+                let update = Update::RmsProp {
+                    rate,
+                    rho: rho as f32,
+                    epsilon: epsilon as f32,
+                    momentum: momentum as f32,
+                    centered,
                 };
-                let increment = g * lr / denominator.sqrt();
-                if momentum > 0.0 {
-                    let velocity =
-                        slot(memory.third.take(), &increment, 0.0) * momentum + increment;
-                    memory.third = Some(velocity.clone());
-                    weight - velocity
-                } else {
-                    weight - increment
-                }
+                (update, 0.0)
             }
             Optimizer::Adagrad {
                 initial_accumulator_value,
                 epsilon,
                 ..
             } => {
-                let sum = slot(memory.first.take(), &g, initial_accumulator_value)
-                    + g.clone() * g.clone();
-                memory.first = Some(sum.clone());
-                weight - g * lr / (sum + epsilon).sqrt()
+                let epsilon = epsilon as f32;
+                (Update::Adagrad { rate, epsilon }, initial_accumulator_value)
             }
             Optimizer::Adadelta { rho, epsilon, .. } => {
-                let gradients =
-                    slot(memory.first.take(), &g, 0.0) * rho + g.clone() * g.clone() * (1.0 - rho);
-                let deltas = slot(memory.second.take(), &g, 0.0);
-                let delta =
-                    (deltas.clone() + epsilon).sqrt() * g / (gradients.clone() + epsilon).sqrt();
-                memory.first = Some(gradients);
-                memory.second = Some(deltas * rho + delta.clone() * delta.clone() * (1.0 - rho));
-                weight - delta * lr
+                let (rho, epsilon) = (rho as f32, epsilon as f32);
+                (Update::Adadelta { rate, rho, epsilon }, 0.0)
             }
             Optimizer::Adam {
                 beta_1,
@@ -148,36 +95,49 @@ impl BurnOptimizer for Rule {
                 amsgrad,
                 ..
             } => {
-                let step = memory.steps as f64;
-                // Keras puts both bias corrections into the step size, so epsilon is added to the
-                // uncorrected root ("epsilon hat" in Kingma & Ba, 2014, section 2).
-                let alpha = lr * (1.0 - beta_2.powf(step)).sqrt() / (1.0 - beta_1.powf(step));
-                let m = slot(memory.first.take(), &g, 0.0);
-                let m = m.clone() + (g.clone() - m) * (1.0 - beta_1);
-                let v = slot(memory.second.take(), &g, 0.0);
-                let v = v.clone() + (g.clone() * g - v) * (1.0 - beta_2);
-                memory.first = Some(m.clone());
-                memory.second = Some(v.clone());
-                let v = if amsgrad {
-                    let largest = slot(memory.third.take(), &v, 0.0).max_pair(v);
-                    memory.third = Some(largest.clone());
-                    largest
-                } else {
-                    v
+                let step = step as f64;
+                // Keras puts both bias corrections into the step size, so epsilon is added to the uncorrected root
+                // ("epsilon hat" in Kingma & Ba, 2014, section 2).
+                let corrected =
+                    learning_rate * (1.0 - beta_2.powf(step)).sqrt() / (1.0 - beta_1.powf(step));
+                let update = Update::Adam {
+                    rate: corrected as f32,
+                    gain_1: (1.0 - beta_1) as f32,
+                    gain_2: (1.0 - beta_2) as f32,
+                    epsilon: epsilon as f32,
+                    amsgrad,
                 };
-                weight - m * alpha / (v.sqrt() + epsilon)
+                (update, 0.0)
             }
-        };
-        (weight, Some(memory))
+        }
+    }
+}
+
+impl BurnOptimizer for Rule {
+    type State<const D: usize> = Memory<D>;
+
+    fn step<const D: usize>(
+        &self,
+        learning_rate: LearningRate,
+        weight: Tensor<D>,
+        gradient: Tensor<D>,
+        memory: Option<Memory<D>>,
+    ) -> (Tensor<D>, Option<Memory<D>>) {
+        let steps = memory.as_ref().map_or(0, |memory| memory.steps) + 1;
+        let (update, first) = self.update(learning_rate, steps);
+        let tensors = memory.map(|memory| memory.tensors).unwrap_or_else(|| {
+            let slot = |_| Tensor::full(weight.shape(), first, &weight.device());
+            (0..update.remembers()).map(slot).collect()
+        });
+        let (weight, tensors) = ops::update(weight, gradient, tensors, update);
+        (weight, Some(Memory { steps, tensors }))
     }
 
     fn to_device<const D: usize>(memory: Memory<D>, device: &Device) -> Memory<D> {
-        let moved = |tensor: Option<Tensor<D>>| tensor.map(|tensor| tensor.to_device(device));
+        let tensors = memory.tensors.into_iter();
         Memory {
             steps: memory.steps,
-            first: moved(memory.first),
-            second: moved(memory.second),
-            third: moved(memory.third),
+            tensors: tensors.map(|tensor| tensor.to_device(device)).collect(),
         }
     }
 }

@@ -4,6 +4,9 @@
 //! The extension has one operation with weights (convolution, dense) and one without (pooling); the
 //! kernels' plans say which it is. `Autodiff` registers the backward passes by hand.
 
+mod batch_norm;
+mod update;
+
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
@@ -19,6 +22,9 @@ use kernels::{
 
 use super::{Padding, Window};
 use crate::architecture;
+
+pub use batch_norm::batch_norm;
+pub use update::update;
 
 /// A plan of an operation with weights, and what is applied to its result on the way out.
 #[derive(Clone, Debug)]
@@ -233,6 +239,10 @@ impl std::ops::Deref for Values {
 fn fill(shape: Shape, kernel: impl FnOnce(&mut [f32]) -> Result<(), ShapeError>) -> FlexTensor {
     let mut values = vec![0.0f32; shape.num_elements()];
     checked(kernel(&mut values));
+    tensor(values, shape)
+}
+
+fn tensor(values: Vec<f32>, shape: Shape) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape))
 }
 
