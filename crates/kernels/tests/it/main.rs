@@ -5,3 +5,4 @@ mod elementwise;
 mod peak;
 mod pool;
 mod reference;
+mod update;
