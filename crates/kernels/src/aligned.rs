@@ -9,9 +9,9 @@ struct Line([f32; LINE]);
 /// Values in a cache line.
 pub(crate) const LINE: usize = 16;
 
-/// A vector of values in whole cache lines.
+/// Values that begin at a cache line: what kernels read and write fastest. It grows, and keeps what it has grown to.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Aligned {
+pub struct Aligned {
     lines: Vec<Line>,
     len: usize,
 }

@@ -5,6 +5,7 @@ use crate::level::Level;
 use crate::matrix::MatrixMut;
 use crate::product::{Chunk, Factor, Finish, Product, Start, Weights};
 use crate::scratch::with_scratch;
+use crate::sliding::Sliding;
 use crate::tasks::tasks;
 
 /// The size of an image.
@@ -297,11 +298,20 @@ impl Correlation {
             .run(level, out);
         }
         if inputs == 1 && outputs == 1 {
-            return Product {
+            let product = Product {
                 factor: Factor::Lanes,
                 ..product
+            };
+            let slid = product.grid.output_column == 1
+                && level.run(Sliding {
+                    product: &product,
+                    out,
+                    channels: self.input.channels,
+                });
+            if !slid {
+                product.run(level, out);
             }
-            .run(level, out);
+            return;
         }
         for group in 0..self.groups {
             let column = group * outputs;

@@ -48,6 +48,7 @@ mod peak;
 mod pool;
 mod product;
 mod scratch;
+mod sliding;
 mod softmax;
 mod sums;
 mod tasks;
@@ -58,6 +59,7 @@ mod window;
 mod winograd;
 
 pub use activation::Activation;
+pub use aligned::Aligned;
 pub use batch_norm::{BatchNorm, BatchNormGrads};
 pub use conv2d::{Conv2d, Conv2dShape, Padding2d, PreparedKernel};
 pub use dense::Dense;

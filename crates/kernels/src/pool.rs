@@ -271,12 +271,36 @@ impl Lines<'_> {
     ) {
         let Self { pool, x, y, first } = self;
         let (channels, output) = (pool.input.channels, pool.output);
+        let quads = pool.shape.window == (2, 2)
+            && pool.shape.padding == Padding2d::default()
+            && channels.is_multiple_of(S::F32_LANES);
         for (line, y) in y.chunks_mut(output.width * channels).enumerate() {
             let (image, row) = (
                 (first + line) / output.height,
                 (first + line) % output.height,
             );
             let x = &x[image * pool.input.len()..][..pool.input.len()];
+            if quads {
+                // The usual window, without a look at its borders and with whole vectors alone.
+                let lines = [0, 1].map(|below| &x[pool.pixel(row * pool.stride.0 + below, 0)..]);
+                for (column, y) in y.chunks_exact_mut(channels).enumerate() {
+                    let at = column * pool.stride.1 * channels;
+                    let [above, below] = lines.map(|line| {
+                        let (left, right) = line[at..at + 2 * channels].split_at(channels);
+                        left.chunks_exact(S::F32_LANES)
+                            .zip(right.chunks_exact(S::F32_LANES))
+                    });
+                    let vectors = y.chunks_exact_mut(S::F32_LANES).zip(above.zip(below));
+                    for (y, ((a, b), (c, d))) in vectors {
+                        let pairs = (
+                            join(load(simd, a), load(simd, b)),
+                            join(load(simd, c), load(simd, d)),
+                        );
+                        store(simd, y, finish(join(pairs.0, pairs.1), 4));
+                    }
+                }
+                continue;
+            }
             for (column, y) in y.chunks_mut(channels).enumerate() {
                 let window = pool.window(row, column);
                 for from in (0..channels).step_by(S::F32_LANES) {

@@ -4,8 +4,10 @@
 //! thread: groups are as large as their values fit into a core's cache. Where a group would be too
 //! small to make good use of a step's weights, the next stage begins, with larger groups.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use kernels::Aligned;
 use rayon::prelude::*;
 
 use super::lower::Operation;
@@ -13,6 +15,9 @@ use super::step::Step;
 
 /// Bytes that a step's values for a group of images may take, in and out: half a second-level cache.
 const CACHE: usize = 1 << 19;
+
+/// Values in a cache line, at which each of a thread's buffers begins.
+const LINE: usize = 16;
 
 /// Images in a group, at most.
 const GROUP: usize = 32;
@@ -36,9 +41,9 @@ struct Stage {
 #[derive(Default)]
 struct Buffers {
     /// What the last stage gave, and what the next one fills.
-    values: [Vec<f32>; 2],
+    values: [Aligned; 2],
     /// What is handed from step to step, for each thread.
-    work: Vec<f32>,
+    work: Aligned,
 }
 
 impl Plan {
@@ -71,6 +76,10 @@ impl Plan {
         if count == 0 {
             return;
         }
+        with_threads_awake(|| self.compute(images, count, scores));
+    }
+
+    fn compute(&self, images: &[f32], count: usize, scores: &mut [f32]) {
         // A panic leaves numbers behind, nothing more.
         let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
         let Buffers { values, work } = &mut *buffers;
@@ -87,13 +96,41 @@ impl Plan {
                 stage.run(x, count, scores, work);
             } else {
                 let needed = count * stage.output();
-                if to.len() < needed {
-                    to.resize(needed, 0.0);
-                }
+                to.grow(needed);
                 stage.run(x, count, &mut to[..needed], work);
                 std::mem::swap(&mut from, &mut to);
             }
         }
+    }
+}
+
+/// Calls `work` while the other threads of the pool look for what it splits off.
+///
+/// A thread that has nothing to do for some microseconds goes to sleep, and is woken in many: as long as a step of a
+/// small batch takes. So they wait here for the next step, no longer than one prediction.
+fn with_threads_awake(work: impl FnOnce() + Send) {
+    let done = AtomicBool::new(false);
+    rayon::scope(|scope| {
+        for _ in 1..rayon::current_num_threads() {
+            scope.spawn(|_| {
+                while !done.load(Ordering::Relaxed) {
+                    if rayon::yield_now() != Some(rayon::Yield::Executed) {
+                        std::hint::spin_loop();
+                    }
+                }
+            });
+        }
+        let _done = Done(&done);
+        work();
+    });
+}
+
+/// Lets the threads go, even if the work panics.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -123,7 +160,7 @@ impl Stage {
         self.steps.last().map_or(0, |step| step.output)
     }
 
-    fn run(&self, x: &[f32], count: usize, y: &mut [f32], work: &mut Vec<f32>) {
+    fn run(&self, x: &[f32], count: usize, y: &mut [f32], work: &mut Aligned) {
         let threads = rayon::current_num_threads();
         // With fewer images than threads, the threads share each step of an image.
         let group = match self.group {
@@ -131,13 +168,11 @@ impl Stage {
             _ => count,
         };
         let groups = count.div_ceil(group);
-        let room = 2 * group * self.between;
+        let room = 2 * (group * self.between).next_multiple_of(LINE);
         let workers = threads.min(groups);
-        if work.len() < workers * room {
-            work.resize(workers * room, 0.0);
-        }
+        work.grow(workers * room);
         if groups == 1 {
-            return self.compute(x, count, y, work);
+            return self.compute(x, count, y, &mut work[..room]);
         }
         let parts = x
             .chunks(group * self.input())
