@@ -1,12 +1,15 @@
-//! The gradient of a 3 × 3 kernel by Winograd's method: the forward computation, differentiated step by step.
+//! The gradient of a kernel by Winograd's method: the forward computation, differentiated step by step.
 //!
-//! The transforms are linear, so their gradients are their transposes: the output's gradient goes to 36 positions, its
-//! products with the transformed inputs are summed over tiles, and the 36 sums go back to 3 × 3 weights.
+//! The transforms are linear, so their gradients are their transposes: the output's gradient goes to positions, its products
+//! with the transformed inputs are summed over tiles, and the sums go back to weights.
+use std::marker::PhantomData;
+
 use rayon::prelude::*;
 
+use super::Filter;
 use super::kernels::{GradToTile, TurnBack};
+use super::lines::Lines;
 use super::tiles::ToTile;
-use super::{PATCH, POSITIONS, TILE, Winograd};
 use crate::grid::Grid;
 use crate::level::Level;
 use crate::matrix::MatrixMut;
@@ -22,16 +25,22 @@ const CHUNK: usize = 32;
 /// Values of transformed inputs and gradients that are held at a time: 8 MiB.
 const HELD: usize = 1 << 21;
 
-impl Winograd {
-    /// Fills `dkernel` from the images in `x` and the gradients of their outputs; answers whether it has. It hasn't if the
-    /// batch is too small to be worth it, or if something isn't finite, which may be this method's doing.
-    pub fn grad_kernel(&self, level: Level, x: &[f32], dy: &[f32], dkernel: &mut [f32]) -> bool {
+impl<M: Lines<TAPS, TILE, PATCH>, const TAPS: usize, const TILE: usize, const PATCH: usize>
+    Filter<M, TAPS, TILE, PATCH>
+{
+    pub(super) fn grad_kernel(
+        &self,
+        level: Level,
+        x: &[f32],
+        dy: &[f32],
+        dkernel: &mut [f32],
+    ) -> bool {
         let (inputs, outputs) = (self.input.channels, self.output.channels);
         let tiles = x.len() / self.input.len() * self.tiles.0 * self.tiles.1;
         if tiles < FEWEST {
             return false;
         }
-        let chunk = POSITIONS * CHUNK * (inputs + outputs);
+        let chunk = Self::POSITIONS * CHUNK * (inputs + outputs);
         let chunks = (HELD / chunk).max(1).min(tiles.div_ceil(CHUNK));
         with_scratch(chunks * chunk + self.turned_len(), |room| {
             let (sums, values) = room.split_at_mut(self.turned_len());
@@ -60,7 +69,8 @@ impl Winograd {
                         }
                     });
             }
-            level.run(TurnBack {
+            level.run(TurnBack::<M, TAPS, TILE, PATCH> {
+                lines: PhantomData,
                 turned: sums,
                 kernel: dkernel,
             })
@@ -77,7 +87,7 @@ impl Winograd {
         values: &mut [f32],
     ) {
         let (input, output) = (self.input, self.output);
-        let (patches, grads) = values.split_at_mut(POSITIONS * CHUNK * input.channels);
+        let (patches, grads) = values.split_at_mut(Self::POSITIONS * CHUNK * input.channels);
         let row = self.margins.around(input).width * input.channels;
         with_scratch(self.margins.room(input), |room| {
             let mut tile = from;
@@ -87,7 +97,8 @@ impl Winograd {
                 let (image, top) = (line / self.tiles.0, line % self.tiles.0 * TILE);
                 let pixels = &x[image * input.len()..][..input.len()];
                 let pixels = self.margins.pad(pixels, input, (top, top + PATCH), room);
-                level.run(ToTile {
+                level.run(ToTile::<M, TAPS, TILE, PATCH> {
+                    lines: PhantomData,
                     pixels: &pixels[column * TILE * input.channels..],
                     row,
                     channels: input.channels,
@@ -98,7 +109,8 @@ impl Winograd {
                 for place in 0..here {
                     let left = (column + place) * TILE;
                     let pixel = (image * output.height + top) * output.width + left;
-                    level.run(GradToTile {
+                    level.run(GradToTile::<M, TAPS, TILE, PATCH> {
+                        lines: PhantomData,
                         pixels: &dy[pixel * output.channels..],
                         row: output.width * output.channels,
                         channels: output.channels,
@@ -122,7 +134,7 @@ impl Winograd {
         sums: &mut [f32],
     ) {
         let (inputs, outputs) = (self.input.channels, self.output.channels);
-        let (patches, grads) = values.split_at(POSITIONS * CHUNK * inputs);
+        let (patches, grads) = values.split_at(Self::POSITIONS * CHUNK * inputs);
         let chunk = Chunk::new(Vec::from_iter((0..tiles).map(|tile| tile * inputs)), 0);
         let product = Product {
             factor: Factor::Broadcast,

@@ -1,41 +1,46 @@
 //! The transforms of kernels, and those of the gradients of outputs and kernels.
 // Loops over the registers of a tile read as the arithmetic they stand for.
 #![allow(clippy::needless_range_loop)]
+use std::marker::PhantomData;
+
 use pulp::{Simd, WithSimd};
 
-use super::lines::{grad_to_positions, kernel_from_positions, kernel_to_positions};
-use super::{PATCH, POSITIONS, TILE};
+use super::MOST;
+use super::lines::Lines;
 use crate::level::{WIDEST, load, store};
 
-/// Transforms a kernel, `[3, 3, n]` to `[36, n]`.
-pub(super) struct Turn<'a> {
+/// Transforms a kernel, `[taps, taps, n]` to `[positions, n]`.
+pub(super) struct Turn<'a, M, const TAPS: usize, const TILE: usize, const PATCH: usize> {
+    pub lines: PhantomData<M>,
     pub kernel: &'a [f32],
     pub turned: &'a mut [f32],
 }
 
-impl WithSimd for Turn<'_> {
+impl<M: Lines<TAPS, TILE, PATCH>, const TAPS: usize, const TILE: usize, const PATCH: usize> WithSimd
+    for Turn<'_, M, TAPS, TILE, PATCH>
+{
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { kernel, turned } = self;
-        let len = kernel.len() / 9;
+        let Self { kernel, turned, .. } = self;
+        let len = kernel.len() / (TAPS * TAPS);
         let zero = simd.splat_f32s(0.0);
         for from in (0..len).step_by(S::F32_LANES) {
             let wide = S::F32_LANES.min(len - from);
-            let mut lines = [[zero; 3]; PATCH];
-            for x in 0..3 {
-                let mut column = [zero; 3];
+            let mut lines = [[zero; TAPS]; PATCH];
+            for x in 0..TAPS {
+                let mut column = [zero; TAPS];
                 for (y, value) in column.iter_mut().enumerate() {
-                    *value = load(simd, &kernel[(y * 3 + x) * len + from..][..wide]);
+                    *value = load(simd, &kernel[(y * TAPS + x) * len + from..][..wide]);
                 }
-                let column = kernel_to_positions(simd, column);
+                let column = M::kernel_to_positions(simd, column);
                 for y in 0..PATCH {
                     lines[y][x] = column[y];
                 }
             }
             for (y, line) in lines.into_iter().enumerate() {
-                for (x, value) in kernel_to_positions(simd, line).into_iter().enumerate() {
+                for (x, value) in M::kernel_to_positions(simd, line).into_iter().enumerate() {
                     store(
                         simd,
                         &mut turned[(y * PATCH + x) * len + from..][..wide],
@@ -44,12 +49,13 @@ impl WithSimd for Turn<'_> {
                 }
             }
         }
-        debug_assert_eq!(turned.len(), POSITIONS * len);
+        debug_assert_eq!(turned.len(), PATCH * PATCH * len);
     }
 }
 
 /// Transforms the gradients of one tile of output.
-pub(super) struct GradToTile<'a> {
+pub(super) struct GradToTile<'a, M, const TAPS: usize, const TILE: usize, const PATCH: usize> {
+    pub lines: PhantomData<M>,
     /// From the tile's first pixel on.
     pub pixels: &'a [f32],
     /// From one row of pixels to the next.
@@ -63,7 +69,9 @@ pub(super) struct GradToTile<'a> {
     pub stride: usize,
 }
 
-impl WithSimd for GradToTile<'_> {
+impl<M: Lines<TAPS, TILE, PATCH>, const TAPS: usize, const TILE: usize, const PATCH: usize> WithSimd
+    for GradToTile<'_, M, TAPS, TILE, PATCH>
+{
     type Output = ();
 
     #[inline(always)]
@@ -75,6 +83,7 @@ impl WithSimd for GradToTile<'_> {
             size,
             positions,
             stride,
+            ..
         } = self;
         let lanes = S::F32_LANES;
         let rest = channels % lanes;
@@ -88,7 +97,12 @@ impl WithSimd for GradToTile<'_> {
                     }
                 }
             }
-            tile_to_positions(simd, tile, &mut positions[from..], stride);
+            tile_to_positions::<S, M, TAPS, TILE, PATCH>(
+                simd,
+                tile,
+                &mut positions[from..],
+                stride,
+            );
         }
         if rest > 0 {
             let from = channels - rest;
@@ -98,38 +112,44 @@ impl WithSimd for GradToTile<'_> {
                     *value = load(simd, &pixels[y * row + x * channels + from..][..rest]);
                 }
             }
-            let mut output = [0.0; POSITIONS * WIDEST];
-            tile_to_positions(simd, tile, &mut output, lanes);
-            for (position, output) in output.chunks_exact(lanes).take(POSITIONS).enumerate() {
+            let mut output = [0.0; MOST * WIDEST];
+            tile_to_positions::<S, M, TAPS, TILE, PATCH>(simd, tile, &mut output, lanes);
+            for (position, output) in output.chunks_exact(lanes).take(PATCH * PATCH).enumerate() {
                 positions[position * stride + from..][..rest].copy_from_slice(&output[..rest]);
             }
         }
     }
 }
 
-/// Transforms a vector of channels of 4 × 4 gradients to all positions.
+/// Transforms a vector of channels of gradients to all positions.
 #[inline(always)]
-fn tile_to_positions<S: Simd>(
+fn tile_to_positions<
+    S: Simd,
+    M: Lines<TAPS, TILE, PATCH>,
+    const TAPS: usize,
+    const TILE: usize,
+    const PATCH: usize,
+>(
     simd: S,
     tile: [[S::f32s; TILE]; TILE],
     positions: &mut [f32],
     stride: usize,
 ) {
     let zero = simd.splat_f32s(0.0);
-    assert!((POSITIONS - 1) * stride + S::F32_LANES <= positions.len());
+    assert!((PATCH * PATCH - 1) * stride + S::F32_LANES <= positions.len());
     let mut lines = [[zero; TILE]; PATCH];
     for x in 0..TILE {
         let mut column = [zero; TILE];
         for y in 0..TILE {
             column[y] = tile[y][x];
         }
-        let column = grad_to_positions(simd, column);
+        let column = M::grad_to_positions(simd, column);
         for y in 0..PATCH {
             lines[y][x] = column[y];
         }
     }
     for y in 0..PATCH {
-        let line = grad_to_positions(simd, lines[y]);
+        let line = M::grad_to_positions(simd, lines[y]);
         for x in 0..PATCH {
             let at = (y * PATCH + x) * stride;
             // SAFETY: the assertion is for the last of these.
@@ -144,41 +164,44 @@ fn tile_to_positions<S: Simd>(
     }
 }
 
-/// Transforms the gradient of a transformed kernel, `[36, n]` to `[3, 3, n]`; answers whether it is finite.
-pub(super) struct TurnBack<'a> {
+/// Transforms the gradient of a transformed kernel, `[positions, n]` to `[taps, taps, n]`; answers whether it is finite.
+pub(super) struct TurnBack<'a, M, const TAPS: usize, const TILE: usize, const PATCH: usize> {
+    pub lines: PhantomData<M>,
     pub turned: &'a [f32],
     pub kernel: &'a mut [f32],
 }
 
-impl WithSimd for TurnBack<'_> {
+impl<M: Lines<TAPS, TILE, PATCH>, const TAPS: usize, const TILE: usize, const PATCH: usize> WithSimd
+    for TurnBack<'_, M, TAPS, TILE, PATCH>
+{
     type Output = bool;
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> bool {
-        let Self { turned, kernel } = self;
-        let len = kernel.len() / 9;
+        let Self { turned, kernel, .. } = self;
+        let len = kernel.len() / (TAPS * TAPS);
         let zero = simd.splat_f32s(0.0);
         let mut check = zero;
         for from in (0..len).step_by(S::F32_LANES) {
             let wide = S::F32_LANES.min(len - from);
-            let mut lines = [[zero; PATCH]; 3];
+            let mut lines = [[zero; PATCH]; TAPS];
             for x in 0..PATCH {
                 let mut column = [zero; PATCH];
                 for y in 0..PATCH {
                     column[y] = load(simd, &turned[(y * PATCH + x) * len + from..][..wide]);
                 }
-                let column = kernel_from_positions(simd, column);
-                for y in 0..3 {
+                let column = M::kernel_from_positions(simd, column);
+                for y in 0..TAPS {
                     lines[y][x] = column[y];
                 }
             }
-            for y in 0..3 {
-                let line = kernel_from_positions(simd, lines[y]);
-                for x in 0..3 {
+            for y in 0..TAPS {
+                let line = M::kernel_from_positions(simd, lines[y]);
+                for x in 0..TAPS {
                     check = simd.mul_add_e_f32s(line[x], zero, check);
                     store(
                         simd,
-                        &mut kernel[(y * 3 + x) * len + from..][..wide],
+                        &mut kernel[(y * TAPS + x) * len + from..][..wide],
                         line[x],
                     );
                 }

@@ -1,8 +1,9 @@
-//! Convolution with a 3 × 3 kernel by Winograd's minimal filtering: a quarter of the multiplications.
+//! Convolution with small square kernels by Winograd's minimal filtering: fewer multiplications.
 //!
-//! `F(4 × 4, 3 × 3)` of Lavin and Gray (2016): the output falls into tiles of 4 × 4 pixels; each tile's 6 × 6 inputs and
-//! the kernel are transformed to 36 positions, multiplied position by position, summed over channels, and transformed
-//! back. The sums over channels are 36 matrix products of tiles × input channels × output channels.
+//! `F(4 × 4, 3 × 3)` and `F(2 × 2, 2 × 2)` of Lavin and Gray (2016): the output falls into tiles; the inputs of each tile
+//! (6 × 6, or 3 × 3) and the kernel are transformed to as many positions, multiplied position by position, summed over
+//! channels, and transformed back. The sums over channels are matrix products of tiles × input channels × output channels,
+//! one for each position. That is a quarter of the multiplications for 3 × 3 weights, and 9 of 16 for 2 × 2.
 //!
 //! The transforms add and subtract neighbours, so an infinity or NaN would spread over its tile, and large values could
 //! overflow. Where a result isn't finite, its line of tiles is computed anew, directly.
@@ -11,7 +12,10 @@ mod kernels;
 mod lines;
 mod tiles;
 
+use std::marker::PhantomData;
+
 use self::kernels::Turn;
+use self::lines::{F22, F43, Lines};
 use self::tiles::{FromTile, ToTile};
 use crate::aligned::{Aligned, LINE};
 use crate::correlation::{Correlation, Frame, Margins, Task};
@@ -22,10 +26,8 @@ use crate::product::{Chunk, Factor, Finish, Product, Start, Weights};
 use crate::scratch::with_scratch;
 use crate::tasks::tasks;
 
-/// Rows and columns of a tile of output, of its input, and the number of positions.
-const TILE: usize = 4;
-const PATCH: usize = 6;
-const POSITIONS: usize = PATCH * PATCH;
+/// The most positions that a tile has.
+const MOST: usize = 36;
 
 /// Columns of output that are checked, and if need be computed anew, together. Tasks part at multiples of it, so what is
 /// computed anew doesn't depend on them.
@@ -36,13 +38,21 @@ const CACHE: usize = 1 << 16;
 
 /// The plan of a convolution, made from that of the direct one.
 #[derive(Debug, Clone)]
-pub(crate) struct Winograd {
-    input: Frame,
-    output: Frame,
-    margins: Margins,
-    /// Lines of tiles in an image, and tiles in a line.
-    tiles: (usize, usize),
-    chunks: Vec<Chunk>,
+pub(crate) enum Winograd {
+    /// Of a 3 × 3 kernel.
+    Three(Filter<F43, 3, 4, 6>),
+    /// Of a 2 × 2 kernel.
+    Two(Filter<F22, 2, 2, 3>),
+}
+
+/// Calls a method of the filter, whichever it is.
+macro_rules! filter {
+    ($winograd:expr, $filter:ident => $call:expr) => {
+        match $winograd {
+            Winograd::Three($filter) => $call,
+            Winograd::Two($filter) => $call,
+        }
+    };
 }
 
 impl Winograd {
@@ -52,58 +62,25 @@ impl Winograd {
         kernel: (usize, usize),
         dilation: (usize, usize),
     ) -> Option<Self> {
-        let Correlation {
-            input,
-            output,
-            margins,
-            groups,
-            ..
-        } = *direct;
-        let strides = direct.phases.first().map(|phase| phase.steps);
-        if (kernel, dilation, groups) != ((3, 3), (1, 1), 1)
-            || direct.phases.len() != 1
-            || strides != Some((1, 1))
-        {
+        if dilation != (1, 1) {
             return None;
         }
-        let tiles = (output.height.div_ceil(TILE), output.width.div_ceil(TILE));
-        // In vectors of 16: a transform takes as long as some 400 multiplications with their loads, and the products of
-        // few channels a little more than their number.
-        let (inputs, outputs) = (input.channels.div_ceil(16), output.channels.div_ceil(16));
-        let products = POSITIONS * input.channels * outputs * 9 / 8;
-        let transforms = 400 * (inputs + outputs);
-        let direct = output.height * output.width * 9 * input.channels * outputs;
-        if tiles.0 * tiles.1 * (products + transforms) >= direct {
-            return None;
+        match kernel {
+            // A transform takes as long as some 400 multiplications with their loads, or 60.
+            (3, 3) => Filter::new(direct, 400).map(Self::Three),
+            (2, 2) => Filter::new(direct, 60).map(Self::Two),
+            _ => None,
         }
-        let margins = Margins {
-            bottom: tiles.0 * TILE + PATCH - TILE - input.height - margins.top,
-            right: tiles.1 * TILE + PATCH - TILE - input.width - margins.left,
-            ..margins
-        };
-        let chunks = Chunk::cut(&Vec::from_iter(0..input.channels), 0);
-        Some(Self {
-            input,
-            output,
-            margins,
-            tiles,
-            chunks,
-        })
     }
 
     /// Values in the transformed kernel.
     pub fn turned_len(&self) -> usize {
-        POSITIONS * self.input.channels * self.output.channels
+        filter!(self, filter => filter.turned_len())
     }
 
-    /// The kernel, `[3, 3, input channels, output channels]`, transformed: `[36, input channels, output channels]`.
+    /// The kernel, `[taps, taps, input channels, output channels]`, transformed: `[positions, input channels, output channels]`.
     pub fn turn(&self, level: Level, kernel: &[f32]) -> Aligned {
-        let mut turned = Aligned::zeros(self.turned_len());
-        level.run(Turn {
-            kernel,
-            turned: &mut turned,
-        });
-        turned
+        filter!(self, filter => filter.turn(level, kernel))
     }
 
     /// Fills `out` from the images in `x`, the transformed kernel and, for what has to be computed directly, the kernel.
@@ -116,9 +93,100 @@ impl Winograd {
         finish: Finish,
         again: &Again,
     ) {
+        filter!(self, filter => filter.run(level, x, turned, out, finish, again));
+    }
+
+    /// Fills `dkernel` from the images in `x` and the gradients of their outputs; answers whether it has. It hasn't if the
+    /// batch is too small to be worth it, or if something isn't finite, which may be this method's doing.
+    pub fn grad_kernel(&self, level: Level, x: &[f32], dy: &[f32], dkernel: &mut [f32]) -> bool {
+        filter!(self, filter => filter.grad_kernel(level, x, dy, dkernel))
+    }
+}
+
+/// A convolution by the transforms of `M`.
+#[derive(Debug, Clone)]
+pub(crate) struct Filter<M, const TAPS: usize, const TILE: usize, const PATCH: usize> {
+    lines: PhantomData<M>,
+    input: Frame,
+    output: Frame,
+    margins: Margins,
+    /// Lines of tiles in an image, and tiles in a line.
+    tiles: (usize, usize),
+    chunks: Vec<Chunk>,
+}
+
+impl<M: Lines<TAPS, TILE, PATCH>, const TAPS: usize, const TILE: usize, const PATCH: usize>
+    Filter<M, TAPS, TILE, PATCH>
+{
+    /// Positions of a tile.
+    const POSITIONS: usize = PATCH * PATCH;
+
+    /// The plan for the same as `direct`, if this is faster, where a tile's transform takes as long as `transform`
+    /// multiplications of a vector.
+    fn new(direct: &Correlation, transform: usize) -> Option<Self> {
+        let Correlation {
+            input,
+            output,
+            margins,
+            groups,
+            ..
+        } = *direct;
+        let strides = direct.phases.first().map(|phase| phase.steps);
+        if groups != 1 || direct.phases.len() != 1 || strides != Some((1, 1)) {
+            return None;
+        }
+        let tiles = (output.height.div_ceil(TILE), output.width.div_ceil(TILE));
+        // In vectors of 16; the products of few channels take a little more than their number.
+        let (inputs, outputs) = (input.channels.div_ceil(16), output.channels.div_ceil(16));
+        let products = Self::POSITIONS * input.channels * outputs * 9 / 8;
+        let transforms = transform * (inputs + outputs);
+        let direct = output.height * output.width * TAPS * TAPS * input.channels * outputs;
+        if tiles.0 * tiles.1 * (products + transforms) >= direct {
+            return None;
+        }
+        let margins = Margins {
+            bottom: tiles.0 * TILE + PATCH - TILE - input.height - margins.top,
+            right: tiles.1 * TILE + PATCH - TILE - input.width - margins.left,
+            ..margins
+        };
+        let chunks = Chunk::cut(&Vec::from_iter(0..input.channels), 0);
+        Some(Self {
+            lines: PhantomData,
+            input,
+            output,
+            margins,
+            tiles,
+            chunks,
+        })
+    }
+
+    fn turned_len(&self) -> usize {
+        Self::POSITIONS * self.input.channels * self.output.channels
+    }
+
+    fn turn(&self, level: Level, kernel: &[f32]) -> Aligned {
+        let mut turned = Aligned::zeros(self.turned_len());
+        level.run(Turn::<M, TAPS, TILE, PATCH> {
+            lines: PhantomData,
+            kernel,
+            turned: &mut turned,
+        });
+        turned
+    }
+
+    fn run(
+        &self,
+        level: Level,
+        x: &[f32],
+        turned: &[f32],
+        out: &mut [f32],
+        finish: Finish,
+        again: &Again,
+    ) {
         let images = out.len() / self.output.len();
         let lines = images * self.tiles.0;
-        let work = lines * self.tiles.1 * POSITIONS * self.input.channels * self.output.channels;
+        let work =
+            lines * self.tiles.1 * Self::POSITIONS * self.input.channels * self.output.channels;
         let task = Task {
             lines: (0, lines),
             column: 0,
@@ -149,9 +217,8 @@ pub(crate) struct Again<'a> {
 }
 
 /// What all tasks of one call share. Their lines are lines of tiles.
-#[derive(Clone, Copy)]
-struct Call<'a> {
-    plan: &'a Winograd,
+struct Call<'a, M, const TAPS: usize, const TILE: usize, const PATCH: usize> {
+    plan: &'a Filter<M, TAPS, TILE, PATCH>,
     level: Level,
     x: &'a [f32],
     turned: &'a [f32],
@@ -159,7 +226,11 @@ struct Call<'a> {
     again: &'a Again<'a>,
 }
 
-impl Call<'_> {
+impl<M: Lines<TAPS, TILE, PATCH>, const TAPS: usize, const TILE: usize, const PATCH: usize>
+    Call<'_, M, TAPS, TILE, PATCH>
+{
+    const POSITIONS: usize = PATCH * PATCH;
+
     fn split(&self, task: Task, pieces: usize) {
         let Task {
             lines: (from, to),
@@ -215,9 +286,10 @@ impl Call<'_> {
         let Self { plan, .. } = *self;
         let (inputs, columns) = (plan.input.channels, task.out.columns());
         let total = (task.lines.1 - task.lines.0) * plan.tiles.1;
-        let fits = CACHE / (POSITIONS * (inputs + columns)) / 8 * 8;
+        let fits = CACHE / (Self::POSITIONS * (inputs + columns)) / 8 * 8;
         let most = fits.clamp(8, 64).min(total.max(1));
         let block = Block {
+            positions: Self::POSITIONS,
             most,
             inputs,
             columns,
@@ -263,7 +335,7 @@ impl Call<'_> {
             ..
         } = *self;
         let (input, output) = (plan.input, plan.output);
-        let (patches, sums) = values.split_at_mut(POSITIONS * block.patch_stride());
+        let (patches, sums) = values.split_at_mut(Self::POSITIONS * block.patch_stride());
         let place = |tile: usize| (task.lines.0 + tile / plan.tiles.1, tile % plan.tiles.1);
         let padded_row = plan.margins.around(input).width * input.channels;
 
@@ -275,7 +347,8 @@ impl Call<'_> {
             let top = line % plan.tiles.0 * TILE;
             let pixels = &x[line / plan.tiles.0 * input.len()..][..input.len()];
             let pixels = plan.margins.pad(pixels, input, (top, top + PATCH), room);
-            level.run(ToTile {
+            level.run(ToTile::<M, TAPS, TILE, PATCH> {
+                lines: PhantomData,
                 pixels: &pixels[column * TILE * input.channels..],
                 row: padded_row,
                 channels: input.channels,
@@ -286,7 +359,7 @@ impl Call<'_> {
             tile += here;
         }
 
-        for position in 0..POSITIONS {
+        for position in 0..Self::POSITIONS {
             let kernel = input.channels * output.channels;
             let product = Product {
                 factor: Factor::Broadcast,
@@ -314,7 +387,8 @@ impl Call<'_> {
             let first = plan.row(line) * output.width + left - base;
             for from_column in (0..block.columns).step_by(COLUMNS) {
                 let columns = COLUMNS.min(block.columns - from_column);
-                let finite = level.run(FromTile {
+                let finite = level.run(FromTile::<M, TAPS, TILE, PATCH> {
+                    lines: PhantomData,
                     sums: &sums[(tile - from) * block.columns + from_column..],
                     stride: block.sum_stride(),
                     out: &mut task.out.columns_mut(from_column, columns),
@@ -364,6 +438,7 @@ impl Call<'_> {
 
 /// Where a block of tiles keeps its values: position by position, tile by tile, channel by channel.
 struct Block {
+    positions: usize,
     most: usize,
     inputs: usize,
     columns: usize,
@@ -380,6 +455,6 @@ impl Block {
     }
 
     fn room(&self) -> usize {
-        POSITIONS * (self.patch_stride() + self.sum_stride())
+        self.positions * (self.patch_stride() + self.sum_stride())
     }
 }

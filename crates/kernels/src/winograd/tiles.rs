@@ -1,16 +1,19 @@
 //! The transforms of tiles, of vectors of channels: inputs to positions, and positions to outputs.
 // Loops over the registers of a tile read as the arithmetic they stand for.
 #![allow(clippy::needless_range_loop)]
+use std::marker::PhantomData;
+
 use pulp::{Simd, WithSimd};
 
-use super::lines::{from_positions, to_positions};
-use super::{PATCH, POSITIONS, TILE};
+use super::MOST;
+use super::lines::Lines;
 use crate::level::{WIDEST, at_least, at_most, load, store};
 use crate::matrix::MatrixMut;
 use crate::product::Finish;
 
 /// Transforms the inputs of tiles that follow each other in a line.
-pub(super) struct ToTile<'a> {
+pub(super) struct ToTile<'a, M, const TAPS: usize, const TILE: usize, const PATCH: usize> {
+    pub lines: PhantomData<M>,
     /// From the first tile's first pixel on.
     pub pixels: &'a [f32],
     /// From one row of pixels to the next.
@@ -23,7 +26,9 @@ pub(super) struct ToTile<'a> {
     pub stride: usize,
 }
 
-impl WithSimd for ToTile<'_> {
+impl<M: Lines<TAPS, TILE, PATCH>, const TAPS: usize, const TILE: usize, const PATCH: usize> WithSimd
+    for ToTile<'_, M, TAPS, TILE, PATCH>
+{
     type Output = ();
 
     #[inline(always)]
@@ -35,6 +40,7 @@ impl WithSimd for ToTile<'_> {
             tiles,
             patches,
             stride,
+            ..
         } = self;
         let lanes = S::F32_LANES;
         let rest = channels % lanes;
@@ -44,7 +50,7 @@ impl WithSimd for ToTile<'_> {
                 &mut patches[tile * channels..],
             );
             for from in (0..channels - rest).step_by(lanes) {
-                patch_to_positions(
+                patch_to_positions::<S, M, TAPS, TILE, PATCH>(
                     simd,
                     &pixels[from..],
                     (row, channels),
@@ -54,14 +60,24 @@ impl WithSimd for ToTile<'_> {
             }
             if rest > 0 {
                 let from = channels - rest;
-                let (mut input, mut output) =
-                    ([0.0; POSITIONS * WIDEST], [0.0; POSITIONS * WIDEST]);
-                for (position, input) in input.chunks_exact_mut(lanes).take(POSITIONS).enumerate() {
+                let (mut input, mut output) = ([0.0; MOST * WIDEST], [0.0; MOST * WIDEST]);
+                for (position, input) in input
+                    .chunks_exact_mut(lanes)
+                    .take(PATCH * PATCH)
+                    .enumerate()
+                {
                     let at = position / PATCH * row + position % PATCH * channels + from;
                     input[..rest].copy_from_slice(&pixels[at..at + rest]);
                 }
-                patch_to_positions(simd, &input, (PATCH * lanes, lanes), &mut output, lanes);
-                for (position, output) in output.chunks_exact(lanes).take(POSITIONS).enumerate() {
+                patch_to_positions::<S, M, TAPS, TILE, PATCH>(
+                    simd,
+                    &input,
+                    (PATCH * lanes, lanes),
+                    &mut output,
+                    lanes,
+                );
+                for (position, output) in output.chunks_exact(lanes).take(PATCH * PATCH).enumerate()
+                {
                     patches[position * stride + from..][..rest].copy_from_slice(&output[..rest]);
                 }
             }
@@ -69,9 +85,15 @@ impl WithSimd for ToTile<'_> {
     }
 }
 
-/// Transforms a vector of channels of 6 × 6 pixels, from one row and pixel to the next `down` and `across`.
+/// Transforms a vector of channels of a patch of pixels, from one row and pixel to the next `down` and `across`.
 #[inline(always)]
-fn patch_to_positions<S: Simd>(
+fn patch_to_positions<
+    S: Simd,
+    M: Lines<TAPS, TILE, PATCH>,
+    const TAPS: usize,
+    const TILE: usize,
+    const PATCH: usize,
+>(
     simd: S,
     pixels: &[f32],
     (down, across): (usize, usize),
@@ -81,7 +103,7 @@ fn patch_to_positions<S: Simd>(
     let zero = simd.splat_f32s(0.0);
     let (pixel, position) = (pixels.as_ptr(), positions.as_mut_ptr());
     assert!((PATCH - 1) * (down + across) + S::F32_LANES <= pixels.len());
-    assert!((POSITIONS - 1) * stride + S::F32_LANES <= positions.len());
+    assert!((PATCH * PATCH - 1) * stride + S::F32_LANES <= positions.len());
     let mut lines = [[zero; PATCH]; PATCH];
     for x in 0..PATCH {
         let mut column = [zero; PATCH];
@@ -94,13 +116,13 @@ fn patch_to_positions<S: Simd>(
                     .read_unaligned()
             };
         }
-        column = to_positions(simd, column);
+        column = M::to_positions(simd, column);
         for y in 0..PATCH {
             lines[y][x] = column[y];
         }
     }
     for y in 0..PATCH {
-        let line = to_positions(simd, lines[y]);
+        let line = M::to_positions(simd, lines[y]);
         for x in 0..PATCH {
             // SAFETY: the second assertion is for the last of these.
             unsafe {
@@ -114,7 +136,8 @@ fn patch_to_positions<S: Simd>(
 }
 
 /// Transforms a tile's sums back to pixels; answers whether all are finite.
-pub(super) struct FromTile<'a, 'b> {
+pub(super) struct FromTile<'a, 'b, M, const TAPS: usize, const TILE: usize, const PATCH: usize> {
+    pub lines: PhantomData<M>,
     /// From the tile's first position on.
     pub sums: &'a [f32],
     /// From one position to the next.
@@ -128,7 +151,9 @@ pub(super) struct FromTile<'a, 'b> {
     pub finish: Finish<'a>,
 }
 
-impl WithSimd for FromTile<'_, '_> {
+impl<M: Lines<TAPS, TILE, PATCH>, const TAPS: usize, const TILE: usize, const PATCH: usize> WithSimd
+    for FromTile<'_, '_, M, TAPS, TILE, PATCH>
+{
     type Output = bool;
 
     #[inline(always)]
@@ -141,6 +166,7 @@ impl WithSimd for FromTile<'_, '_> {
             row,
             size,
             finish,
+            ..
         } = self;
         let (lanes, channels) = (S::F32_LANES, out.columns());
         let rest = channels % lanes;
@@ -151,7 +177,8 @@ impl WithSimd for FromTile<'_, '_> {
             let bias = finish
                 .bias
                 .map_or(zero, |bias| load(simd, &bias[from..][..lanes]));
-            let mut tile = tile_from_positions(simd, &sums[from..], stride);
+            let mut tile =
+                tile_from_positions::<S, M, TAPS, TILE, PATCH>(simd, &sums[from..], stride);
             finish_tile(simd, &mut tile, &mut check, bias, finish.bounds);
             for y in 0..TILE {
                 for x in 0..TILE {
@@ -167,12 +194,16 @@ impl WithSimd for FromTile<'_, '_> {
         }
         if rest > 0 {
             let from = channels - rest;
-            let mut input = [0.0; POSITIONS * WIDEST];
-            for (position, input) in input.chunks_exact_mut(lanes).take(POSITIONS).enumerate() {
+            let mut input = [0.0; MOST * WIDEST];
+            for (position, input) in input
+                .chunks_exact_mut(lanes)
+                .take(PATCH * PATCH)
+                .enumerate()
+            {
                 input[..rest].copy_from_slice(&sums[position * stride + from..][..rest]);
             }
             let bias = finish.bias.map_or(zero, |bias| load(simd, &bias[from..]));
-            let mut tile = tile_from_positions(simd, &input, lanes);
+            let mut tile = tile_from_positions::<S, M, TAPS, TILE, PATCH>(simd, &input, lanes);
             finish_tile(simd, &mut tile, &mut check, bias, finish.bounds);
             for (y, line) in tile.into_iter().enumerate().take(size.0) {
                 for (x, value) in line.into_iter().enumerate().take(size.1) {
@@ -184,15 +215,21 @@ impl WithSimd for FromTile<'_, '_> {
     }
 }
 
-/// Transforms a vector of channels of all positions to 4 × 4 pixels.
+/// Transforms a vector of channels of all positions to a tile of pixels.
 #[inline(always)]
-fn tile_from_positions<S: Simd>(
+fn tile_from_positions<
+    S: Simd,
+    M: Lines<TAPS, TILE, PATCH>,
+    const TAPS: usize,
+    const TILE: usize,
+    const PATCH: usize,
+>(
     simd: S,
     positions: &[f32],
     stride: usize,
 ) -> [[S::f32s; TILE]; TILE] {
     let zero = simd.splat_f32s(0.0);
-    assert!((POSITIONS - 1) * stride + S::F32_LANES <= positions.len());
+    assert!((PATCH * PATCH - 1) * stride + S::F32_LANES <= positions.len());
     let mut lines = [[zero; PATCH]; TILE];
     for x in 0..PATCH {
         let mut column = [zero; PATCH];
@@ -207,21 +244,21 @@ fn tile_from_positions<S: Simd>(
                     .read_unaligned()
             };
         }
-        let column = from_positions(simd, column);
+        let column = M::from_positions(simd, column);
         for y in 0..TILE {
             lines[y][x] = column[y];
         }
     }
     let mut tile = [[zero; TILE]; TILE];
     for y in 0..TILE {
-        tile[y] = from_positions(simd, lines[y]);
+        tile[y] = M::from_positions(simd, lines[y]);
     }
     tile
 }
 
 /// Checks a tile, and does to it what is done to a finished sum.
 #[inline(always)]
-fn finish_tile<S: Simd>(
+fn finish_tile<S: Simd, const TILE: usize>(
     simd: S,
     tile: &mut [[S::f32s; TILE]; TILE],
     check: &mut S::f32s,
