@@ -52,7 +52,7 @@ fn check(shape: Conv2dShape, images: usize, seed: u64) {
     }
 
     // Where Winograd's method may be used, errors are relative to the largest result.
-    let winograd = shape.kernel == (3, 3)
+    let winograd = matches!(shape.kernel, (2, 2) | (3, 3))
         && (shape.stride, shape.dilation, shape.groups) == ((1, 1), (1, 1), 1);
     let assert_sums = if winograd && shape.in_channels.max(shape.out_channels) >= 8 {
         assert_near
@@ -101,7 +101,8 @@ proptest! {
     }
 
     #[test]
-    fn any_three_by_three_matches_float64(
+    fn any_small_square_matches_float64(
+        size in 2..4usize,
         input in (1..15usize, 1..15usize),
         channels in (prop_oneof![8..72usize, Just(32), Just(64)], prop_oneof![8..72usize, Just(32), Just(64)]),
         pad in prop::array::uniform4(0..3usize),
@@ -110,7 +111,28 @@ proptest! {
     ) {
         let [top, bottom, left, right] = pad;
         let padding = Padding2d { top, bottom, left, right };
-        let shape = Conv2dShape { input, padding, ..shape(1, channels, 3, 0) };
+        let shape = Conv2dShape { input, padding, ..shape(1, channels, size, 0) };
+        if Conv2d::new(shape).is_ok() {
+            check(shape, images, seed);
+        }
+    }
+
+    #[test]
+    fn any_depthwise_three_by_three_matches_float64(
+        input in (1..40usize, 1..40usize),
+        stride in (1..4usize, 1..4usize),
+        dilation in 1..3usize,
+        channels in prop_oneof![Just(16usize), Just(32), Just(33), Just(48)],
+        pad in prop::array::uniform4(0..3usize),
+        images in 0..3usize,
+        seed in 0..1000u64,
+    ) {
+        let [top, bottom, left, right] = pad;
+        let padding = Padding2d { top, bottom, left, right };
+        let dilation = (1, dilation);
+        let shape = Conv2dShape {
+            input, padding, stride, dilation, groups: channels, ..shape(1, (channels, channels), 3, 0)
+        };
         if Conv2d::new(shape).is_ok() {
             check(shape, images, seed);
         }
@@ -137,6 +159,7 @@ proptest! {
 fn the_networks_shapes_match_float64() {
     check(shape(28, (1, 32), 3, 0), 2, 1);
     check(shape(26, (32, 64), 3, 0), 2, 2);
+    check(shape(14, (32, 32), 2, 1), 2, 7);
     check(shape(8, (128, 128), 3, 1), 1, 3);
     check(shape(9, (70, 50), 1, 0), 3, 4);
     check(
@@ -162,9 +185,14 @@ fn an_image_gets_the_same_bits_in_any_batch_and_on_any_threads() {
     for shape in [
         shape(14, (5, 70), 3, 1),
         shape(9, (20, 70), 3, 1),
+        shape(9, (33, 70), 2, 1),
         Conv2dShape {
             groups: 24,
             ..shape(14, (24, 24), 3, 1)
+        },
+        Conv2dShape {
+            groups: 32,
+            ..shape(14, (32, 32), 3, 1)
         },
     ] {
         let plan = Conv2d::new(shape).unwrap();
