@@ -13,8 +13,8 @@ pub(super) fn folded(operations: Vec<Operation>) -> Vec<Operation> {
         // What two have become may fold into the one before them.
         while let Some(before) = kept.pop() {
             match fold(before, operation) {
-                Ok(one) => operation = one,
-                Err((before, after)) => {
+                Folded::One(one) => operation = one,
+                Folded::Both(before, after) => {
                     kept.push(before);
                     operation = after;
                     break;
@@ -26,22 +26,28 @@ pub(super) fn folded(operations: Vec<Operation>) -> Vec<Operation> {
     kept
 }
 
-/// One operation for `first` and `second`, or both as they were.
-fn fold(first: Operation, second: Operation) -> Result<Operation, (Operation, Operation)> {
+/// One operation that does what two did, or both as they were.
+enum Folded {
+    One(Operation),
+    Both(Operation, Operation),
+}
+
+fn fold(first: Operation, second: Operation) -> Folded {
+    use Folded::{Both, One};
     use Operation as Op;
 
     match (first, second) {
         (Op::Conv2d(mut conv), Op::Affine(affine)) if conv.activation == Activation::Linear => {
             scale_outputs(&mut conv.kernel, &mut conv.bias, &affine);
             conv.activation = affine.activation;
-            Ok(Op::Conv2d(conv))
+            One(Op::Conv2d(conv))
         }
         (Op::Dense(mut dense), Op::Affine(affine))
             if dense.activation == Activation::Linear && affine.channels.len() == dense.outputs =>
         {
             scale_outputs(&mut dense.kernel, &mut dense.bias, &affine);
             dense.activation = affine.activation;
-            Ok(Op::Dense(dense))
+            One(Op::Dense(dense))
         }
         (Op::Affine(first), Op::Affine(second))
             if first.activation == Activation::Linear
@@ -49,7 +55,7 @@ fn fold(first: Operation, second: Operation) -> Result<Operation, (Operation, Op
         {
             let pairs = first.channels.iter().zip(&second.channels);
             let channels = pairs.map(|((a, b), (c, d))| (a * c, b * c + d));
-            Ok(Op::Affine(Affine {
+            One(Op::Affine(Affine {
                 channels: channels.collect(),
                 ..second
             }))
@@ -58,22 +64,22 @@ fn fold(first: Operation, second: Operation) -> Result<Operation, (Operation, Op
             if affine.activation == Activation::Linear && reaches_no_padding(&affine, &conv) =>
         {
             scale_conv_inputs(&mut conv, &affine);
-            Ok(Op::Conv2d(conv))
+            One(Op::Conv2d(conv))
         }
         (Op::Affine(affine), Op::Dense(mut dense))
             if affine.activation == Activation::Linear
                 && dense.inputs.is_multiple_of(affine.channels.len()) =>
         {
             scale_dense_inputs(&mut dense, &affine);
-            Ok(Op::Dense(dense))
+            One(Op::Dense(dense))
         }
         (Op::Conv2d(conv), Op::Activation(activation)) if conv.activation == Activation::Linear => {
-            Ok(Op::Conv2d(Conv2d { activation, ..conv }))
+            One(Op::Conv2d(Conv2d { activation, ..conv }))
         }
         (Op::Dense(dense), Op::Activation(activation))
             if dense.activation == Activation::Linear =>
         {
-            Ok(Op::Dense(Dense {
+            One(Op::Dense(Dense {
                 activation,
                 ..dense
             }))
@@ -81,16 +87,16 @@ fn fold(first: Operation, second: Operation) -> Result<Operation, (Operation, Op
         (Op::Affine(affine), Op::Activation(activation))
             if affine.activation == Activation::Linear =>
         {
-            Ok(Op::Affine(Affine {
+            One(Op::Affine(Affine {
                 activation,
                 ..affine
             }))
         }
         (Op::Layer(layer), Op::Conv2d(mut conv)) => match layer.node.layer {
-            Layer::ZeroPadding2D(sides) if widen(&mut conv, sides) => Ok(Op::Conv2d(conv)),
-            _ => Err((Op::Layer(layer), Op::Conv2d(conv))),
+            Layer::ZeroPadding2D(sides) if widen(&mut conv, sides) => One(Op::Conv2d(conv)),
+            _ => Both(Op::Layer(layer), Op::Conv2d(conv)),
         },
-        (first, second) => Err((first, second)),
+        (first, second) => Both(first, second),
     }
 }
 
