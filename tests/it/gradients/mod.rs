@@ -1,10 +1,14 @@
 //! The gradients of the operations that run on our kernels: as Burn's own, and as the slopes of the same operation in
 //! float64.
 
+mod view;
+
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
 use burn::tensor::{Device, Tensor, TensorData, activation, module};
 use irori::architecture::Activation;
 use irori::network::ops::{self, Padding, Window};
+
+use view::{View, view};
 
 const TOLERANCE: f64 = 1e-4;
 /// The step of a central difference: its error is of this size squared, in float64.
@@ -73,86 +77,6 @@ fn agree(found: &[f64], burns: &[f64], slopes: &[(usize, f64)], what: &str) {
     }
 }
 
-/// An image `[N, H, W, C]` with a window over it, in plain loops.
-#[derive(Clone, Copy, Debug)]
-struct View {
-    input: [usize; 4],
-    window: Window,
-}
-
-impl View {
-    fn output(&self) -> [usize; 2] {
-        let Window {
-            size,
-            strides,
-            dilation,
-            padding,
-        } = self.window;
-        let around = [padding.top + padding.bottom, padding.left + padding.right];
-        [0, 1].map(|axis| {
-            let reach = (size[axis] - 1) * dilation[axis] + 1;
-            (self.input[axis + 1] + around[axis] - reach) / strides[axis] + 1
-        })
-    }
-
-    /// Each output place of each image, with the pixels under its window: their tap, and where their channels begin.
-    fn places(&self) -> Vec<Vec<(usize, usize)>> {
-        let [n, h, w, c] = self.input;
-        let [out_h, out_w] = self.output();
-        let Window {
-            size,
-            strides,
-            dilation,
-            padding,
-        } = self.window;
-        let mut places = Vec::new();
-        for image in 0..n {
-            for (row, column) in
-                (0..out_h).flat_map(|row| (0..out_w).map(move |column| (row, column)))
-            {
-                let mut pixels = Vec::new();
-                for (i, j) in (0..size[0]).flat_map(|i| (0..size[1]).map(move |j| (i, j))) {
-                    let y = (row * strides[0] + i * dilation[0]).checked_sub(padding.top);
-                    let x = (column * strides[1] + j * dilation[1]).checked_sub(padding.left);
-                    if let (Some(y), Some(x)) = (y.filter(|&y| y < h), x.filter(|&x| x < w)) {
-                        pixels.push((i * size[1] + j, ((image * h + y) * w + x) * c));
-                    }
-                }
-                places.push(pixels);
-            }
-        }
-        places
-    }
-
-    /// `[N, H, W, C]` with `[kh, kw, C / groups, F]`.
-    fn conv2d(&self, x: &[f64], kernel: &[f64], bias: &[f64], groups: usize) -> Vec<f64> {
-        let (filters, each) = (bias.len(), self.input[3] / groups);
-        let mut y = Vec::new();
-        for pixels in self.places() {
-            for (filter, bias) in bias.iter().enumerate() {
-                let from = filter / (filters / groups) * each;
-                let terms = pixels.iter().flat_map(|&(tap, pixel)| {
-                    (0..each).map(move |c| {
-                        x[pixel + from + c] * kernel[(tap * each + c) * filters + filter]
-                    })
-                });
-                y.push(bias + terms.sum::<f64>());
-            }
-        }
-        y
-    }
-
-    /// Each window's values, channel by channel, put together by `pool`.
-    fn pool(&self, x: &[f64], pool: impl Fn(Vec<f64>) -> f64) -> Vec<f64> {
-        let channels = self.input[3];
-        let places = self.places();
-        let values = places.iter().flat_map(|pixels| {
-            (0..channels).map(move |c| pixels.iter().map(|&(_, pixel)| x[pixel + c]).collect())
-        });
-        values.map(pool).collect()
-    }
-}
-
 fn activate(activation: Activation, x: f64) -> f64 {
     match activation {
         Activation::Linear => x,
@@ -197,29 +121,6 @@ fn weighted_gradients<const X: usize, const K: usize, const Y: usize>(
         to_f64(kernel.grad(&gradients).unwrap()),
         to_f64(bias.grad(&gradients).unwrap()),
     ]
-}
-
-fn view(
-    input: [usize; 4],
-    size: [usize; 2],
-    strides: [usize; 2],
-    dilation: [usize; 2],
-    same: bool,
-) -> View {
-    let padding = if same {
-        Padding::same([input[1], input[2]], size, strides, dilation)
-    } else {
-        Padding::default()
-    };
-    View {
-        input,
-        window: Window {
-            size,
-            strides,
-            dilation,
-            padding,
-        },
-    }
 }
 
 #[test]
@@ -419,5 +320,49 @@ fn pools_have_the_gradients_of_burn_and_of_float64() {
         let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
         let plain = slopes(&x, |x| weighed(&view.pool(x, mean), &weights));
         agree(&found, &burns, &plain, &format!("{view:?}: average"));
+    }
+}
+
+#[test]
+fn batch_normalization_has_the_gradients_of_burn_and_of_float64() {
+    let epsilon = 1e-3;
+    for (seed, input) in (1..).zip([[2, 3, 5, 1], [4, 2, 2, 17], [1, 6, 4, 33], [9, 1, 1, 3]]) {
+        let channels = input[3];
+        let x = numbers(input.iter().product(), seed);
+        let (gamma, beta) = (numbers(channels, seed + 100), numbers(channels, seed + 200));
+        let weights = numbers(x.len(), seed + 300);
+        let values = [&x, &gamma, &beta, &weights].map(Vec::as_slice);
+        let shapes = (input, [channels]);
+        let found = weighted_gradients(values, shapes, |x, gamma, beta| {
+            ops::batch_norm(x, Some(gamma), Some(beta), epsilon).0
+        });
+        let burns = weighted_gradients(values, shapes, |x, gamma, beta| {
+            let mean = |x: Tensor<4>| x.mean_dim(0).mean_dim(1).mean_dim(2);
+            let centred = x.clone() - mean(x);
+            let variance = mean(centred.clone().square());
+            centred / (variance + epsilon).sqrt() * gamma.unsqueeze() + beta.unsqueeze()
+        });
+        let total = |x: &[f64], gamma: &[f64], beta: &[f64]| {
+            let of_channels = |channel: usize| {
+                let values = || x.iter().skip(channel).step_by(channels);
+                let count = values().count() as f64;
+                let mean = values().sum::<f64>() / count;
+                let variance = values().map(|x| (x - mean).powi(2)).sum::<f64>() / count;
+                let weights = weights.iter().skip(channel).step_by(channels);
+                let normalized = values().map(|x| (x - mean) / (variance + epsilon).sqrt());
+                let y = normalized.map(|x| gamma[channel] * x + beta[channel]);
+                y.zip(weights).map(|(y, weight)| y * weight).sum::<f64>()
+            };
+            (0..channels).map(of_channels).sum::<f64>()
+        };
+        let plain = [
+            slopes(&x, |x| total(x, &gamma, &beta)),
+            slopes(&gamma, |gamma| total(&x, gamma, &beta)),
+            slopes(&beta, |beta| total(&x, &gamma, beta)),
+        ];
+        for (index, of) in ["x", "gamma", "beta"].into_iter().enumerate() {
+            let what = format!("{input:?}: {of}");
+            agree(&found[index], &burns[index], &plain[index], &what);
+        }
     }
 }
