@@ -1,9 +1,13 @@
-//! `irori models`: what a folder of models holds; promote, roll back, delete.
+//! `irori models`: what a folder of models holds; promote, roll back, delete, golden answers.
 
+use std::path::PathBuf;
+
+use anyhow::Context;
 use comfy_table::{Table, presets};
 
 use super::options::ModelsFolder;
-use crate::repository::{Repository, VersionState};
+use crate::imaging::{self, Limits};
+use crate::repository::{Golden, Repository, VersionState};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -36,6 +40,18 @@ enum Action {
         /// The version that is to go.
         version: u64,
     },
+    /// Give golden answers to a version of an older Irori, which has none. A server compares them
+    /// with what the network gives when it loads the version, and serves it only if they are the
+    /// same.
+    Golden {
+        /// The model's name.
+        model: String,
+        /// The version.
+        version: u64,
+        /// Image files, of which the first few are used beside images that are made up.
+        #[arg(value_name = "IMAGE")]
+        images: Vec<PathBuf>,
+    },
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<()> {
@@ -57,7 +73,36 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
             println!("Version {version} of {model} is gone.");
             Ok(())
         }
+        Action::Golden {
+            model,
+            version,
+            images,
+        } => golden(&repository, &model, version, &images),
     }
+}
+
+fn golden(
+    repository: &Repository,
+    model: &str,
+    version: u64,
+    images: &[PathBuf],
+) -> anyhow::Result<()> {
+    let stored = repository.load(model, version)?;
+    let input = stored.architecture.input_shape().as_image();
+    let input = input.with_context(|| format!("{model} takes no images"))?;
+    let mut examples = Vec::new();
+    for file in images.iter().take(Golden::EXAMPLES) {
+        let name = || file.display().to_string();
+        let bytes = std::fs::read(file).with_context(name)?;
+        let image = imaging::decode(&bytes, &Limits::default()).with_context(name)?;
+        examples.extend(stored.card.preprocessing.fit(&image, input.into()));
+    }
+    if repository.add_golden(model, version, &examples)? {
+        println!("Version {version} of {model} has golden answers now.");
+    } else {
+        println!("Version {version} of {model} has golden answers already, and keeps them.");
+    }
+    Ok(())
 }
 
 fn list(repository: &Repository) -> anyhow::Result<()> {

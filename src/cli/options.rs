@@ -1,6 +1,7 @@
 //! Flags that several commands share.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::dataset::{self, BadFiles};
 use crate::imaging::Limits;
@@ -82,6 +83,14 @@ impl Images {
 /// Reads a model's name from the command line.
 pub(super) fn model_name(name: &str) -> Result<ModelName, String> {
     ModelName::try_from(name).map_err(|error| error.to_string())
+}
+
+/// Reads a time from the command line.
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text
+        .parse()
+        .map_err(|_| "expected seconds, such as 30 or 0.5")?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 /// The threads that jobs compute with. They are the least urgent of the process, so that serving

@@ -1,6 +1,7 @@
 //! `irori predict`: says what image files show, with a model of the folder and no server.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use burn::tensor::Device;
@@ -49,7 +50,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     if let (Some(tensor), Some(output)) = (&args.tensor, &args.output) {
         return predict_tensor(&stored, tensor, output);
     }
-    let servable = Servable::load(stored, &Device::flex())?;
+    let servable = Servable::load(stored, Arc::default(), &Device::flex())?;
     let limits = args.limits.limits();
     let mut predictions = Vec::with_capacity(args.images.len());
     for file in &args.images {

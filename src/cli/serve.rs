@@ -7,10 +7,10 @@ use std::time::Duration;
 use burn::tensor::Device;
 
 use super::doors::DoorFlags;
-use super::options::{ImageLimits, ModelsFolder, worker_pool};
+use super::options::{ImageLimits, ModelsFolder, seconds, worker_pool};
 use crate::dataset;
 use crate::http::{self, AppState, HttpConfig};
-use crate::serving::{Engine, EngineConfig, Models};
+use crate::serving::{Engine, EngineConfig, Models, Watch};
 use crate::training::Jobs;
 
 #[derive(clap::Args)]
@@ -27,6 +27,15 @@ pub(super) struct Args {
     /// finds no room is answered 429 at once.
     #[arg(long, default_value_t = 1024, value_name = "IMAGES")]
     queue: usize,
+    /// Seconds between two looks at the models folder for what other processes have changed; 0 does
+    /// not look.
+    #[arg(long, default_value = "1", value_name = "SECONDS", value_parser = seconds)]
+    watch_interval: Duration,
+    /// Bytes of weights in memory. The versions that models serve by name stay in any case; those
+    /// asked for by number are loaded beside them as far as there is room, and the least recently
+    /// used leaves first.
+    #[arg(long, default_value_t = 1 << 30, value_name = "BYTES")]
+    max_loaded_bytes: u64,
     /// Images computed together at most. Nothing waits for a batch to fill.
     #[arg(long, default_value_t = 32, value_name = "IMAGES")]
     max_batch: usize,
@@ -52,11 +61,11 @@ pub(super) struct Args {
     #[arg(long, default_value_t = HttpConfig::default().max_images_per_request, value_name = "N")]
     max_images_per_request: usize,
     /// Seconds that a prediction may take before it is answered 504.
-    #[arg(long, default_value_t = HttpConfig::default().request_timeout.as_secs(), value_name = "SECONDS")]
-    request_timeout: u64,
+    #[arg(long, default_value = "30", value_name = "SECONDS", value_parser = seconds)]
+    request_timeout: Duration,
     /// Seconds that accepted requests get to finish after SIGTERM.
-    #[arg(long, default_value_t = HttpConfig::default().drain_timeout.as_secs(), value_name = "SECONDS")]
-    drain_timeout: u64,
+    #[arg(long, default_value = "30", value_name = "SECONDS", value_parser = seconds)]
+    drain_timeout: Duration,
     #[command(flatten)]
     doors: DoorFlags,
 }
@@ -68,11 +77,11 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     let repository = args.models.open()?;
-    let models = Arc::new(Models::load(
-        repository,
-        Device::flex(),
-        args.default_model,
-    )?);
+    let models = Models::load(repository, Device::flex(), args.default_model)?;
+    let models = Arc::new(models.with_max_loaded_bytes(args.max_loaded_bytes));
+    let _watch = (!args.watch_interval.is_zero())
+        .then(|| Watch::start(Arc::clone(&models), args.watch_interval))
+        .transpose()?;
     let engine = Engine::start(EngineConfig {
         queue_capacity: args.queue,
         max_batch: args.max_batch,
@@ -86,8 +95,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         max_bodies_bytes: args.max_bodies_bytes,
         max_upload_bytes: args.max_upload_bytes,
         max_images_per_request: args.max_images_per_request,
-        request_timeout: Duration::from_secs(args.request_timeout),
-        drain_timeout: Duration::from_secs(args.drain_timeout),
+        request_timeout: args.request_timeout,
+        drain_timeout: args.drain_timeout,
         ..args.doors.config()
     };
     let datasets = dataset::Store::new(args.data.join("datasets")).with_options(dataset::Options {

@@ -60,6 +60,7 @@ pub(super) static CODES: &[Code] = &[
     code("model_unavailable", 503, "The model can't be served at present"),
     code("model_unloaded", 503, "The model was unloaded"),
     code("invalid_tensor", 400, "A tensor is not what the model takes"),
+    code("no_room_to_load", 503, "There is no memory for this version beside those that are served"),
     code("queue_full", 429, "The queue is full"),
     code("bodies_full", 429, "The bodies of requests fill the memory that they may take"),
     code("draining", 503, "The server is shutting down"),
@@ -138,6 +139,8 @@ pub(super) static CODES: &[Code] = &[
     code("labels_mismatch", 422, "The labels are not as many as the outputs, or are others"),
     code("label_blank", 422, "A label is blank"),
     code("evaluation_mismatch", 422, "The evaluation is of other classes"),
+    code("golden_malformed", 422, "The golden answers of the version are malformed"),
+    code("self_test_failed", 422, "The network does not give its golden answers any more"),
     // Evaluations.
     code("evaluation_not_found", 404, "The version was never evaluated"),
     code("history_not_found", 404, "The version has no history"),

@@ -119,6 +119,8 @@ pub(super) struct VersionView {
     parameters: u64,
     /// Bytes that its weights take in memory.
     loaded_bytes: usize,
+    /// Whether its network gave its golden answers again when it was loaded; false for an old version that has none.
+    self_tested: bool,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     created_at: jiff::Timestamp,
@@ -162,6 +164,7 @@ impl From<&Servable> for VersionView {
             outputs: card.outputs,
             parameters: card.parameters,
             loaded_bytes: servable.bytes(),
+            self_tested: servable.is_self_tested(),
             created_at: card.created_at,
             weights_digest: card.weights_digest.clone(),
             lineage: card.lineage.clone(),
@@ -170,26 +173,18 @@ impl From<&Servable> for VersionView {
     }
 }
 
-/// A version by its number: at once if it is being served, else from the disk.
+/// A version by its number: at once if it is in memory, else from the disk.
 pub(super) async fn servable(
     state: &AppState,
     model: String,
     version: u64,
 ) -> Result<Arc<Servable>, Problem> {
-    match state.models.get(&model) {
-        Ok(serving) if serving.version() == version => Ok(serving),
-        Err(missing @ ServingError::ModelNotFound { .. }) => Err(missing.into()),
-        _ => {
-            state
-                .blocking(move |state| state.models.get_version(&model, version))
-                .await
-        }
-    }
+    Ok(state.models.get_version(&model, version).await?)
 }
 
 refusals!(ListRefusals: "internal");
 refusals!(ModelRefusals: "invalid_path", "model_not_found", "invalid_model_name");
-refusals!(VersionRefusals: "invalid_path", "invalid_model_name", "model_not_found", "version_not_found", "version_broken", "model_unavailable", "model_unloaded");
+refusals!(VersionRefusals: "invalid_path", "invalid_model_name", "model_not_found", "version_not_found", "version_broken", "no_room_to_load", "model_unavailable", "model_unloaded");
 
 /// List the models
 #[utoipa::path(

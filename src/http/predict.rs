@@ -56,7 +56,7 @@ refusals!(Refusals:
     "image_too_many_pixels", "image_too_much_memory", "image_too_many_scans", "image_truncated", "image_corrupt",
     "image_unsupported", "payload_too_large", "unsupported_media_type", "invalid_model_name",
     "model_not_found", "model_required",
-    "version_not_found", "version_broken", "model_unavailable", "model_unloaded", "request_timeout", "queue_full", "bodies_full", "deadline_exceeded",
+    "version_not_found", "version_broken", "no_room_to_load", "model_unavailable", "model_unloaded", "request_timeout", "queue_full", "bodies_full", "deadline_exceeded",
 );
 
 /// Predict with the default model

@@ -318,6 +318,30 @@ pub enum VersionFault {
         /// How many labels the card has.
         labels: usize,
     },
+    /// The golden answers can't be read, or are of another network.
+    #[error("golden.safetensors: {0}")]
+    Golden(String),
+    /// The network takes no images, so that nothing can be predicted with it.
+    #[error("architecture.json: the input has shape {shape}; only images [H, W, C] can be served")]
+    NotAnImage {
+        /// The shape of the input.
+        shape: String,
+    },
+    /// The network does not give the scores any more that it gave when the version was made.
+    #[error(
+        "the self-test failed: for image {image} of golden.safetensors, score {output} is {found} and was {expected} when the \
+         version was made"
+    )]
+    SelfTest {
+        /// The image, from 0.
+        image: usize,
+        /// The output, from 0.
+        output: usize,
+        /// Its score now.
+        found: f32,
+        /// Its score then.
+        expected: f32,
+    },
 }
 
 impl VersionFault {
@@ -340,6 +364,9 @@ impl VersionFault {
             Self::BlankLabel { .. } => "label_blank",
             Self::Preprocessing(error) => error.code(),
             Self::EvaluationMismatch { .. } => "evaluation_mismatch",
+            Self::Golden(_) => "golden_malformed",
+            Self::NotAnImage { .. } => "input_not_an_image",
+            Self::SelfTest { .. } => "self_test_failed",
         }
     }
 }

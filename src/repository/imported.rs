@@ -36,6 +36,7 @@ impl Draft {
             },
             evaluation: None,
             history: None,
+            examples: Vec::new(),
             architecture,
         }
     }

@@ -6,7 +6,7 @@ use super::aliases::{Aliases, MAX_ALIASES, Serving};
 use super::folder::ModelFolder;
 use super::name::{self, is_valid};
 use super::store::version_broken;
-use super::{Repository, RepositoryError, StoredVersion};
+use super::{Repository, RepositoryError};
 
 /// The alias that promote and rollback move.
 const SERVING: &str = "serving";
@@ -26,21 +26,15 @@ impl Repository {
         self.serving(&folder, &aliases, &versions)
     }
 
-    /// Loads the version that a model's name stands for, reading it once.
+    /// The versions to try for a model's name, the first choice first: the one chosen, those served before it, the newest.
     ///
     /// # Errors
     ///
-    /// As [`serving_version`](Self::serving_version).
-    pub fn load_serving(&self, model: &str) -> Result<StoredVersion, RepositoryError> {
+    /// There is no such model.
+    pub fn candidates(&self, model: &str) -> Result<Vec<u64>, RepositoryError> {
         let (folder, versions) = self.find(model)?;
         let aliases = Aliases::read(&folder).unwrap_or_default();
-        let mut good = candidates(&aliases, &versions)
-            .into_iter()
-            .filter_map(|version| Some((version, self.read(&folder, version).ok()?)));
-        match good.next() {
-            Some((version, contents)) => Ok(contents.stored(folder.model(), version)),
-            None => Err(self.no_good_version(&folder, &versions)),
-        }
+        Ok(candidates(&aliases, &versions))
     }
 
     /// Makes a good version the one that the model's name stands for, whatever is published later.
@@ -204,5 +198,11 @@ impl Repository {
 fn candidates(aliases: &Aliases, versions: &[u64]) -> Vec<u64> {
     let chosen = aliases.serving.iter().flat_map(Serving::all);
     let existing = chosen.filter(|version| versions.contains(version));
-    existing.chain(versions.iter().rev().copied()).collect()
+    let mut candidates: Vec<u64> = Vec::with_capacity(versions.len());
+    for version in existing.chain(versions.iter().rev().copied()) {
+        if !candidates.contains(&version) {
+            candidates.push(version);
+        }
+    }
+    candidates
 }

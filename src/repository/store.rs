@@ -1,21 +1,18 @@
 //! The repository itself: finding, loading, publishing and deleting versions.
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::aliases::Aliases;
+use super::checked::Checked;
 use super::folder::{During, ModelFolder, entries};
-use super::version::{self, Contents, Stamp};
+use super::version;
 use super::{
     Draft, MAX_VERSION, ModelListing, ModelName, RepositoryError, StoredVersion, VersionFault,
     VersionListing, VersionState,
 };
 use crate::evaluation::Evaluation;
-
-/// How a version was found when it was last read, and what its files looked like then.
-type Checked = (Stamp, Result<(), Arc<VersionFault>>);
 
 /// A folder of models and their versions. Clones are handles of the same repository.
 ///
@@ -24,7 +21,7 @@ type Checked = (Stamp, Result<(), Arc<VersionFault>>);
 #[derive(Clone, Debug)]
 pub struct Repository {
     root: PathBuf,
-    checked: Arc<Mutex<HashMap<PathBuf, Checked>>>,
+    pub(super) checked: Arc<Checked>,
 }
 
 impl Repository {
@@ -211,6 +208,30 @@ impl Repository {
         folder.replace(&place.join(file), &content)
     }
 
+    /// Gives golden answers to a version that has none: for images that are made up and the first few of `examples`, as those
+    /// of [`Draft`]. Says whether it did; a version that has some keeps them.
+    ///
+    /// # Errors
+    ///
+    /// There is no such model or version, it is broken, or its input is no image.
+    pub fn add_golden(
+        &self,
+        model: &str,
+        version: u64,
+        examples: &[u8],
+    ) -> Result<bool, RepositoryError> {
+        let (folder, _lock, _) = self.find_locked(model, version)?;
+        let broken = |fault| version_broken(&folder, version, fault);
+        let contents = self.read(&folder, version).map_err(broken)?;
+        if contents.golden.is_some() {
+            return Ok(false);
+        }
+        let (file, content) = version::golden_file(&contents, examples)
+            .map_err(|fault| RepositoryError::Unpublishable(Arc::new(fault)))?;
+        folder.replace(&folder.version(version).join(file), &content)?;
+        Ok(true)
+    }
+
     /// Deletes a version. It is gone at once, even where removing its files takes long or fails.
     ///
     /// # Errors
@@ -240,8 +261,7 @@ impl Repository {
         let place = folder.version(version);
         fs::rename(&place, scratch.path().join("deleted")).during("delete", &place)?;
         folder.sync()?;
-        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
-        checked.remove(&place);
+        self.checked.forget(&place);
         Ok(())
     }
 
@@ -272,45 +292,6 @@ impl Repository {
         } else {
             Err(version_not_found(&folder, version, versions))
         }
-    }
-
-    /// Whether a version is good, from memory if its files are as they were.
-    pub(super) fn state(
-        &self,
-        folder: &ModelFolder,
-        version: u64,
-    ) -> Result<(), Arc<VersionFault>> {
-        let place = folder.version(version);
-        let stamp = Stamp::of(&place);
-        let checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((seen, state)) = checked.get(&place)
-            && *seen == stamp
-        {
-            return state.clone();
-        }
-        drop(checked);
-        self.read(folder, version).map(drop)
-    }
-
-    /// Reads a version, and remembers whether it was good.
-    pub(super) fn read(
-        &self,
-        folder: &ModelFolder,
-        version: u64,
-    ) -> Result<Contents, Arc<VersionFault>> {
-        let place = folder.version(version);
-        let stamp = Stamp::of(&place);
-        let contents = version::read(&place).map_err(Arc::new);
-        let state = match &contents {
-            Ok(_) => Ok(()),
-            // The next attempt may fare better, though no file changes.
-            Err(fault) if matches!(**fault, VersionFault::Unreadable { .. }) => return contents,
-            Err(fault) => Err(Arc::clone(fault)),
-        };
-        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
-        checked.insert(place, (stamp, state));
-        drop(checked);
-        contents
     }
 
     /// What looks like a model's name in the repository's folder.

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::card::{Card, FORMAT, Lineage, Outputs};
 use super::folder::{self, During};
+use super::golden::Golden;
 use super::{RepositoryError, VersionFault};
 use crate::architecture::Architecture;
 use crate::evaluation::{Evaluation, History};
@@ -24,6 +25,7 @@ const WEIGHTS: &str = "weights.safetensors";
 const CARD: &str = "card.json";
 const EVALUATION: &str = "evaluation.json";
 const HISTORY: &str = "history.json";
+const GOLDEN: &str = "golden.safetensors";
 
 /// The most that a JSON file can need, in bytes: a confusion matrix of a thousand classes has some millions.
 const MAX_JSON_BYTES: u64 = 64 << 20;
@@ -47,6 +49,9 @@ pub struct Draft {
     pub evaluation: Option<Evaluation>,
     /// The epochs of its training, where there were any.
     pub history: Option<History>,
+    /// Real images for its golden answers, of which the first few are taken: as preprocessing fits them to the input,
+    /// `height × width × channels` bytes each, end to end. Images that are made up are used in any case.
+    pub examples: Vec<u8>,
 }
 
 /// A version, read from the disk and checked.
@@ -66,6 +71,10 @@ pub struct StoredVersion {
     pub evaluation: Option<Evaluation>,
     /// The epochs of its training, where there were any.
     pub history: Option<History>,
+    /// What it gave for a few images when it was made; older versions have none.
+    pub golden: Option<Golden>,
+    /// What its files looked like when they were read.
+    pub stamp: Stamp,
 }
 
 /// What a version's folder holds.
@@ -75,6 +84,8 @@ pub(super) struct Contents {
     pub parameters: Parameters,
     pub evaluation: Option<Evaluation>,
     pub history: Option<History>,
+    pub golden: Option<Golden>,
+    pub stamp: Stamp,
 }
 
 impl Contents {
@@ -87,6 +98,8 @@ impl Contents {
             parameters: self.parameters,
             evaluation: self.evaluation,
             history: self.history,
+            golden: self.golden,
+            stamp: self.stamp,
         }
     }
 
@@ -158,12 +171,20 @@ pub(super) fn write(folder: &Path, draft: &Draft) -> Result<(), RepositoryError>
     let card = json(CARD, &card);
     let evaluation = draft.evaluation.as_ref().map(|e| json(EVALUATION, e));
     let history = draft.history.as_ref().map(|h| json(HISTORY, h));
+    let golden = Golden::compute(
+        &draft.architecture,
+        &draft.parameters,
+        &draft.preprocessing,
+        &draft.examples,
+    );
+    let golden = golden.map(|golden| golden.write(&draft.architecture));
     let files = [
         (ARCHITECTURE, Some(architecture)),
         (WEIGHTS, Some(Ok(weights))),
         (CARD, Some(card)),
         (EVALUATION, evaluation),
         (HISTORY, history),
+        (GOLDEN, golden),
     ];
     for (file, content) in files {
         if let Some(content) = content {
@@ -176,6 +197,8 @@ pub(super) fn write(folder: &Path, draft: &Draft) -> Result<(), RepositoryError>
 
 /// Reads a version's folder, and checks all of it.
 pub(super) fn read(folder: &Path) -> Result<Contents, VersionFault> {
+    // Taken first: what changes while it is read makes another stamp.
+    let stamp = Stamp::of(folder);
     let architecture = required(
         ARCHITECTURE,
         read_bytes(folder, ARCHITECTURE, MAX_JSON_BYTES)?,
@@ -193,6 +216,8 @@ pub(super) fn read(folder: &Path) -> Result<Contents, VersionFault> {
     }
     let parameters = read_safetensors(&weights).map_err(VersionFault::Weights)?;
     drop(weights);
+    let golden = read_bytes(folder, GOLDEN, Golden::largest(&architecture))?;
+    let golden = golden.map(|bytes| Golden::read(&bytes, &architecture));
 
     let contents = Contents {
         card,
@@ -200,6 +225,8 @@ pub(super) fn read(folder: &Path) -> Result<Contents, VersionFault> {
         parameters,
         evaluation: read_json(folder, EVALUATION)?,
         history: read_json(folder, HISTORY)?,
+        golden: golden.transpose()?,
+        stamp,
     };
     contents.check()?;
     Ok(contents)
@@ -217,14 +244,32 @@ pub(super) fn evaluation_file(
     Ok((EVALUATION, content))
 }
 
+/// The `golden.safetensors` of a version that has none, to be: the file's name and content.
+pub(super) fn golden_file(
+    contents: &Contents,
+    examples: &[u8],
+) -> Result<(&'static str, Vec<u8>), VersionFault> {
+    let (architecture, preprocessing) = (&contents.architecture, &contents.card.preprocessing);
+    let golden = Golden::compute(architecture, &contents.parameters, preprocessing, examples);
+    let golden = golden.ok_or_else(|| VersionFault::NotAnImage {
+        shape: architecture.input_shape().to_string(),
+    })?;
+    Ok((GOLDEN, golden.write(architecture)?))
+}
+
 /// What tells whether a version's files have changed: the size and the time of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp([Option<(u64, Option<SystemTime>)>; 5]);
+pub struct Stamp([Option<(u64, Option<SystemTime>)>; 6]);
 
 impl Stamp {
-    pub fn of(folder: &Path) -> Self {
+    /// The size of the file with the weights; 0 where there is none.
+    pub fn weights_bytes(&self) -> u64 {
+        self.0[1].map_or(0, |(bytes, _)| bytes)
+    }
+
+    pub(super) fn of(folder: &Path) -> Self {
         Self(
-            [ARCHITECTURE, WEIGHTS, CARD, EVALUATION, HISTORY].map(|file| {
+            [ARCHITECTURE, WEIGHTS, CARD, EVALUATION, HISTORY, GOLDEN].map(|file| {
                 let metadata = fs::metadata(folder.join(file)).ok()?;
                 Some((metadata.len(), metadata.modified().ok()))
             }),

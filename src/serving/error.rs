@@ -47,6 +47,16 @@ pub enum ServingError {
         "the queue is full ({capacity} images) and has no room for {images} more; try again in a moment"
     )]
     QueueFull { images: usize, capacity: usize },
+    #[error(
+        "version {version} of model \"{model}\" needs {bytes} bytes of memory; {taken} of the {allowed} that --max-loaded-bytes allows are taken by what is served or being loaded"
+    )]
+    NoRoom {
+        model: String,
+        version: u64,
+        bytes: u64,
+        taken: u64,
+        allowed: u64,
+    },
     #[error("the server is shutting down; send the request to another one")]
     Draining,
     #[error(transparent)]
@@ -70,6 +80,7 @@ impl ServingError {
             Self::Image { error, .. } => error.code(),
             Self::Tensor { .. } => "invalid_tensor",
             Self::QueueFull { .. } => "queue_full",
+            Self::NoRoom { .. } => "no_room_to_load",
             Self::Draining => "draining",
             Self::Repository(error) => error.code(),
             Self::Internal(_) => "internal",

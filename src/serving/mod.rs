@@ -2,10 +2,12 @@
 
 mod engine;
 mod error;
+mod loaded;
 mod models;
 mod prediction;
 mod servable;
 mod statistics;
+mod watch;
 
 pub use engine::{Engine, EngineConfig, Input, Scored, Timings};
 pub use error::ServingError;
@@ -13,3 +15,4 @@ pub use models::Models;
 pub use prediction::{Candidate, Prediction};
 pub use servable::Servable;
 pub use statistics::{Histogram, Statistics};
+pub use watch::Watch;

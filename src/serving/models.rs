@@ -3,17 +3,18 @@
 //! A request asks once for its servable and keeps it until it is answered, so a swap neither drops
 //! nor mixes anything: the old version lives as long as somebody uses it. Loading is slow and
 //! happens outside the lock; the swap is an exchange of pointers.
+//!
+//! A version that is served goes on being served from memory until another good one takes its
+//! place: a file that breaks or can't be read for a while takes nothing down.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use burn::tensor::Device;
 
+use super::loaded::{DEFAULT_MAX_BYTES, Loaded};
 use super::{Servable, ServingError, Statistics};
-use crate::repository::{Repository, StoredVersion};
-
-/// Versions asked for by number that are kept in memory beside the serving one, over all models.
-const KEPT: usize = 4;
+use crate::repository::{Repository, RepositoryError, VersionFault};
 
 /// What a model name stands for.
 #[derive(Clone)]
@@ -31,12 +32,13 @@ pub struct Models {
     device: Device,
     default: Option<String>,
     slots: RwLock<BTreeMap<String, Slot>>,
-    /// Versions asked for by number, the most recently used last.
-    kept: Mutex<Vec<Arc<Servable>>>,
+    /// Versions asked for by number.
+    loaded: Loaded,
     /// What each version has counted, kept while the version exists, whatever is loaded.
     statistics: Mutex<BTreeMap<(String, u64), Arc<Statistics>>>,
-    /// Held while a slot is being renewed, so that two changes can't swap in the wrong order.
-    renewing: Mutex<()>,
+    /// Held while a model's slot is being renewed, so that two changes can't swap in the wrong
+    /// order.
+    renewing: Mutex<BTreeMap<String, Arc<Mutex<()>>>>,
 }
 
 impl Models {
@@ -70,7 +72,7 @@ impl Models {
             device,
             default: default.or(only),
             slots: RwLock::default(),
-            kept: Mutex::default(),
+            loaded: Loaded::new(DEFAULT_MAX_BYTES),
             statistics: Mutex::default(),
             renewing: Mutex::default(),
         };
@@ -78,6 +80,14 @@ impl Models {
             models.renew(&name);
         }
         Ok(models)
+    }
+
+    /// The same with another bound on the bytes of weights in memory; without it 1 GiB. The
+    /// versions that are served by name stay in any case; those asked for by number are loaded as
+    /// far as there is room beside them, and leave again, the least recently used first.
+    pub fn with_max_loaded_bytes(mut self, bytes: u64) -> Self {
+        self.loaded.max_bytes = bytes;
+        self
     }
 
     /// The repository behind the models.
@@ -122,6 +132,13 @@ impl Models {
         loaded.collect()
     }
 
+    /// Every version in memory: those that are served by name, then those asked for by number.
+    pub fn in_memory(&self) -> Vec<Arc<Servable>> {
+        let mut servables = self.serving();
+        servables.extend(self.loaded.all());
+        servables
+    }
+
     /// The version that the model's name stands for.
     pub fn get(&self, model: &str) -> Result<Arc<Servable>, ServingError> {
         let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
@@ -141,8 +158,13 @@ impl Models {
         }
     }
 
-    /// A version by its number, from memory or (slowly: call it off the async threads) from disk.
-    pub fn get_version(&self, model: &str, version: u64) -> Result<Arc<Servable>, ServingError> {
+    /// A version by its number, from memory or from the disk. Whoever asks for a version that is
+    /// being loaded waits for it.
+    pub async fn get_version(
+        self: &Arc<Self>,
+        model: &str,
+        version: u64,
+    ) -> Result<Arc<Servable>, ServingError> {
         match self.get(model) {
             Ok(serving) if serving.version() == version => return Ok(serving),
             Err(
@@ -150,54 +172,165 @@ impl Models {
             ) => return Err(missing),
             _ => {}
         }
-        let is_it = |kept: &Arc<Servable>| kept.model() == model && kept.version() == version;
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = kept.iter().position(is_it) {
-            let servable = kept.remove(place);
-            kept.push(Arc::clone(&servable));
+        if let Some(servable) = self.loaded.find(model, version) {
             return Ok(servable);
         }
-        // The lock is kept while loading: two requests for the same version load it once.
-        let stored = self.repository.load(model, version)?;
-        let servable = Arc::new(self.load_stored(stored)?);
-        kept.push(Arc::clone(&servable));
-        if kept.len() > KEPT {
-            kept.remove(0);
+        let turn = self.loaded.turn(model, version).lock_owned().await;
+        let (models, model) = (Arc::clone(self), model.to_owned());
+        let loading = tokio::task::spawn_blocking(move || {
+            // The turn goes with the work, which is done also where nobody waits for it any more.
+            let _turn = turn;
+            let servable = models.load_beside(&model, version);
+            models.loaded.end_turn(&model, version);
+            servable
+        });
+        loading
+            .await
+            .map_err(|_| ServingError::Internal("loading a version"))?
+    }
+
+    /// Loads a version that was asked for by number, if there is room.
+    fn load_beside(&self, model: &str, version: u64) -> Result<Arc<Servable>, ServingError> {
+        if let Some(servable) = self.loaded.find(model, version) {
+            return Ok(servable);
         }
+        let stamp = self.repository.stamp(model, version);
+        let bytes = stamp.map_or(0, |stamp| stamp.weights_bytes());
+        let serving = self.serving_bytes();
+        let _room = self.loaded.make_room(model, version, bytes, serving)?;
+        let servable = self.load_version(model, version)?;
+        self.loaded.put(Arc::clone(&servable));
         Ok(servable)
     }
 
+    /// Bytes of weights of the versions that are served by name.
+    fn serving_bytes(&self) -> u64 {
+        let bytes = self.serving().into_iter().map(|s| s.bytes() as u64);
+        bytes.fold(0, u64::saturating_add)
+    }
+
+    /// Reads a version from the disk, and has it give its golden answers.
+    fn load_version(&self, model: &str, version: u64) -> Result<Arc<Servable>, RepositoryError> {
+        let stored = self.repository.load(model, version)?;
+        let (stamp, key) = (stored.stamp, (model.to_owned(), version));
+        let counted = Arc::clone(self.lock_statistics().entry(key).or_default());
+        let servable = Servable::load(stored, counted, &self.device)
+            .map_err(|fault| self.repository.condemn(model, version, stamp, fault))?;
+        Ok(Arc::new(servable))
+    }
+
     /// Looks again which version the model's name stands for, loads it where it is another one, and
-    /// swaps it in. Called after every publish, promote, rollback, delete and evaluation; slow, so
-    /// call it off the async threads.
+    /// swaps it in. Called after every publish, rollback, delete and evaluation; slow, so call it
+    /// off the async threads.
     pub fn renew(&self, model: &str) {
-        let _one_at_a_time = self.renewing.lock().unwrap_or_else(PoisonError::into_inner);
-        let loaded = self
-            .repository
-            .load_serving(model)
-            .map_err(ServingError::from)
-            .and_then(|stored| self.load_stored(stored));
-        let slot = match loaded {
-            Ok(servable) => {
-                tracing::info!(model, version = servable.version(), "serving");
-                Some(Slot::Serving(Arc::new(servable)))
-            }
-            Err(ServingError::Repository(error)) if error.code() == "model_not_found" => None,
-            Err(error) => {
-                tracing::warn!(model, %error, "can't be served");
-                Some(Slot::Unavailable(error.to_string()))
-            }
+        let turn = self.turn(model);
+        let _one_at_a_time = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.swap(model, None);
+    }
+
+    /// As [`renew`](Self::renew), but leaves a model that was unloaded alone.
+    pub(super) fn refresh(&self, model: &str) {
+        let is_unloaded = matches!(self.get(model), Err(ServingError::ModelUnloaded { .. }));
+        if !is_unloaded || self.repository.snapshot(model).is_none() {
+            self.renew(model);
+        }
+    }
+
+    /// Promotes a version, once it is loaded and has given its golden answers.
+    ///
+    /// # Errors
+    ///
+    /// There is no such version, or it can't be served; nothing has changed then.
+    pub fn promote(&self, model: &str, version: u64) -> Result<(), ServingError> {
+        let turn = self.turn(model);
+        let _one_at_a_time = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let servable = match self.at_hand(model, version, None) {
+            Some(servable) => servable,
+            None => self.load_version(model, version)?,
         };
+        self.repository.promote(model, version)?;
+        self.swap(model, Some(servable));
+        Ok(())
+    }
+
+    /// Puts the version that the model's name stands for into its slot. `promoted` has just been
+    /// loaded. The caller holds the model's turn.
+    fn swap(&self, model: &str, promoted: Option<Arc<Servable>>) {
+        let slot = match self.repository.candidates(model) {
+            Ok(candidates) => Some(self.choose(model, &candidates, promoted)),
+            Err(RepositoryError::ModelNotFound { .. }) => None,
+            Err(error) => return tracing::warn!(model, %error, "the versions can't be listed"),
+        };
+        let now = slot.clone();
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
-        match slot {
+        let before = match slot {
             Some(slot) => slots.insert(model.to_owned(), slot),
             None => slots.remove(model),
         };
         drop(slots);
-        self.forget(model);
+        log(model, before.as_ref(), now.as_ref());
+        // What has changed, or is gone, must not be answered from memory.
+        let serving = self.get(model).ok().map(|servable| servable.version());
+        self.loaded.retain(|servable| {
+            servable.model() != model
+                || (Some(servable.version()) != serving && self.is_current(servable))
+        });
+        self.loaded.trim(self.serving_bytes());
         let versions = self.repository.versions(model).unwrap_or_default();
         self.lock_statistics()
             .retain(|(name, version), _| name != model || versions.contains(version));
+    }
+
+    /// The first of the candidates that can be served.
+    fn choose(&self, model: &str, candidates: &[u64], promoted: Option<Arc<Servable>>) -> Slot {
+        let serving = self.get(model).ok();
+        let mut reason = None;
+        for &version in candidates {
+            if let Some(servable) = self.at_hand(model, version, promoted.as_ref()) {
+                return Slot::Serving(servable);
+            }
+            let error = match self.load_version(model, version) {
+                Ok(servable) => return Slot::Serving(servable),
+                Err(error) => error,
+            };
+            let failed_its_test = matches!(&error, RepositoryError::VersionBroken { fault, .. }
+                if matches!(**fault, VersionFault::SelfTest { .. }));
+            match &serving {
+                // Its files have broken, but it is as good as it was.
+                Some(serving) if serving.version() == version && !failed_its_test => {
+                    return Slot::Serving(Arc::clone(serving));
+                }
+                _ => reason = reason.or(Some(error.to_string())),
+            }
+        }
+        Slot::Unavailable(reason.unwrap_or_else(|| "it has no version".to_owned()))
+    }
+
+    /// A version that is in memory already, if its files are still as they were.
+    fn at_hand(
+        &self,
+        model: &str,
+        version: u64,
+        promoted: Option<&Arc<Servable>>,
+    ) -> Option<Arc<Servable>> {
+        let serving = self.get(model).ok();
+        let mut known = [promoted.cloned(), serving, self.loaded.find(model, version)]
+            .into_iter()
+            .flatten();
+        known.find(|servable| servable.version() == version && self.is_current(servable))
+    }
+
+    /// Whether a version's files are as they were when it was loaded.
+    fn is_current(&self, servable: &Servable) -> bool {
+        let stamp = self.repository.stamp(servable.model(), servable.version());
+        stamp == Some(servable.stamp())
+    }
+
+    /// What to hold while a model's slot is renewed.
+    fn turn(&self, model: &str) -> Arc<Mutex<()>> {
+        let mut renewing = self.renewing.lock().unwrap_or_else(PoisonError::into_inner);
+        renewing.retain(|_, turn| Arc::strong_count(turn) > 1);
+        Arc::clone(renewing.entry(model.to_owned()).or_default())
     }
 
     /// Takes a model out of memory; it is refused until [`renew`](Self::renew) loads it again.
@@ -206,7 +339,8 @@ impl Models {
     ///
     /// There is no such model.
     pub fn unload(&self, model: &str) -> Result<(), ServingError> {
-        let _one_at_a_time = self.renewing.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = self.turn(model);
+        let _one_at_a_time = turn.lock().unwrap_or_else(PoisonError::into_inner);
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
         match slots.get_mut(model) {
             Some(slot) => *slot = Slot::Unloaded,
@@ -218,15 +352,9 @@ impl Models {
             }
         }
         drop(slots);
-        self.forget(model);
+        self.loaded.retain(|servable| servable.model() != model);
         tracing::info!(model, "unloaded");
         Ok(())
-    }
-
-    /// A version that was replaced, deleted or unloaded must not be answered from memory.
-    fn forget(&self, model: &str) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|servable| servable.model() != model);
     }
 
     /// What each version has counted, of those that were ever loaded and still exist.
@@ -238,16 +366,24 @@ impl Models {
             .collect()
     }
 
-    fn load_stored(&self, stored: StoredVersion) -> Result<Servable, ServingError> {
-        let version = (stored.model.clone(), stored.version);
-        let servable = Servable::load(stored, &self.device)?;
-        let counted = Arc::clone(self.lock_statistics().entry(version).or_default());
-        Ok(servable.counting_on(counted))
-    }
-
     fn lock_statistics(&self) -> MutexGuard<'_, BTreeMap<(String, u64), Arc<Statistics>>> {
         self.statistics
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Says what a model's name stands for now, where it is something else than before.
+fn log(model: &str, before: Option<&Slot>, now: Option<&Slot>) {
+    match (before, now) {
+        (Some(Slot::Serving(before)), Some(Slot::Serving(now))) if Arc::ptr_eq(before, now) => {}
+        (_, Some(Slot::Serving(now))) => {
+            let (version, self_tested) = (now.version(), now.is_self_tested());
+            tracing::info!(model, version, self_tested, "serving");
+        }
+        (Some(Slot::Unavailable(before)), Some(Slot::Unavailable(now))) if before == now => {}
+        (_, Some(Slot::Unavailable(reason))) => tracing::warn!(model, reason, "can't be served"),
+        (Some(_), None) => tracing::info!(model, "deleted"),
+        (_, Some(Slot::Unloaded) | None) => {}
     }
 }

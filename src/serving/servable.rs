@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 
-use super::{Prediction, ServingError, Statistics};
+use super::{Prediction, Statistics};
 use crate::evaluation::Evaluation;
 use crate::imaging::{self, Dimensions, ImagingError, Limits, Normaliser};
 use crate::network::Predictor;
-use crate::repository::{Card, Outputs, StoredVersion};
+use crate::repository::{Card, Golden, Outputs, Stamp, StoredVersion, VersionFault};
 
 /// One version of a model in memory. Immutable: another version is another servable.
 pub struct Servable {
@@ -21,28 +21,32 @@ pub struct Servable {
     normaliser: Normaliser,
     network: Predictor,
     bytes: usize,
+    stamp: Stamp,
+    self_tested: bool,
     statistics: Arc<Statistics>,
 }
 
 impl Servable {
-    /// Builds the network on `device` and runs it once, so that the first client does not pay for
-    /// what is done only once.
+    /// Builds the network on `device` and has it give its golden answers once more: alone and
+    /// together, as clients will ask for them. That warms it too, so that the first client does not
+    /// pay for what is done only once; a version without golden answers is warmed by a blank image.
+    /// What it is asked from then on is added to `statistics`.
     ///
     /// # Errors
     ///
-    /// [`ServingError::ModelUnavailable`] for a model whose input is not an image.
-    pub fn load(stored: StoredVersion, device: &Device) -> Result<Self, ServingError> {
-        let unavailable = |reason: String| ServingError::ModelUnavailable {
-            model: stored.model.clone(),
-            reason,
-        };
+    /// Why the version can't be served: its input is no image, or the answers are others.
+    pub fn load(
+        stored: StoredVersion,
+        statistics: Arc<Statistics>,
+        device: &Device,
+    ) -> Result<Self, VersionFault> {
         let shape = stored.architecture.input_shape();
-        let input = shape
-            .as_image()
-            .map(Dimensions::from)
-            .ok_or_else(|| unavailable(format!("its input is {shape}, which is no image")))?;
+        let input = shape.as_image().map(Dimensions::from);
+        let input = input.ok_or_else(|| VersionFault::NotAnImage {
+            shape: shape.to_string(),
+        })?;
         let network = Predictor::new(&stored.architecture, &stored.parameters, device)
-            .map_err(|error| unavailable(error.to_string()))?;
+            .map_err(VersionFault::Parameters)?;
         let servable = Self {
             normaliser: stored.card.preprocessing.normaliser(input.channels),
             bytes: stored.parameters.bytes(),
@@ -52,16 +56,33 @@ impl Servable {
             evaluation: stored.evaluation,
             input,
             network,
-            statistics: Arc::default(),
+            stamp: stored.stamp,
+            self_tested: stored.golden.is_some(),
+            statistics,
         };
-        let blank = vec![0.0; input.values().unwrap_or(0)];
-        let _ = servable.scores([blank.as_slice()].into_iter());
+        match &stored.golden {
+            Some(golden) => servable.self_test(golden)?,
+            None => {
+                let blank = vec![0.0; input.values().unwrap_or(0)];
+                servable.scores([blank.as_slice()].into_iter());
+            }
+        }
         Ok(servable)
     }
 
-    /// The same, adding to what the version has counted before it was loaded this time.
-    pub(super) fn counting_on(self, statistics: Arc<Statistics>) -> Self {
-        Self { statistics, ..self }
+    fn self_test(&self, golden: &Golden) -> Result<(), VersionFault> {
+        let pixels = golden.images().map(|image| {
+            let mut pixels = vec![0.0; image.len()];
+            self.normaliser.apply(image, &mut pixels);
+            pixels
+        });
+        let pixels: Vec<Vec<f32>> = pixels.collect();
+        let images = || pixels.iter().map(Vec::as_slice);
+        let alone = images().flat_map(|image| self.scores([image].into_iter()));
+        let alone: Vec<Vec<f32>> = alone.collect();
+        golden.compare(alone.iter().map(Vec::as_slice))?;
+        let together = self.scores(images());
+        golden.compare(together.iter().map(Vec::as_slice))
     }
 
     /// The model's name.
@@ -92,6 +113,17 @@ impl Servable {
     /// The weights' size in memory.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// What the version's files looked like when they were read.
+    pub fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    /// Whether the network has given its golden answers again; not so for an old version that has
+    /// none.
+    pub fn is_self_tested(&self) -> bool {
+        self.self_tested
     }
 
     /// How many scores the network gives for an image: as many as there are labels, or one for two

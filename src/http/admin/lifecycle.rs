@@ -11,6 +11,7 @@ use crate::http::models::{OfModel, OfVersion};
 use crate::http::problem::{Problem, refusals};
 use crate::http::state::AppState;
 use crate::repository::ModelListing;
+use crate::serving::ServingError;
 
 /// Which version a name shall stand for.
 #[derive(Deserialize, ToSchema)]
@@ -58,12 +59,9 @@ pub(in crate::http) async fn promote(
             let repository = state.models.repository();
             match &promotion.alias {
                 Some(alias) => repository.set_alias(&model, alias, promotion.version)?,
-                None => {
-                    repository.promote(&model, promotion.version)?;
-                    state.models.renew(&model);
-                }
+                None => state.models.promote(&model, promotion.version)?,
             }
-            repository.describe(&model)
+            Ok::<_, ServingError>(repository.describe(&model)?)
         })
         .await?;
     Ok(Json(listing))

@@ -99,7 +99,7 @@ impl Observed {
             "model_loaded",
             "Weights in memory",
             Some(&Unit::Bytes),
-            &serving,
+            &self.models.in_memory(),
             bytes,
         )?;
         let accuracy = |servable: &Servable| Some(servable.evaluation()?.accuracy);

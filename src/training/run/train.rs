@@ -1,5 +1,6 @@
 //! A training run.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use burn::module::Module;
@@ -12,9 +13,12 @@ use utoipa::ToSchema;
 use super::report::Reporter;
 use super::{Source, evaluate, image_input, load};
 use crate::architecture::{Architecture, Layer};
+use crate::dataset::Samples;
 use crate::imaging::{Dimensions, Preprocessing};
 use crate::network::{Network, Parameters, initialize};
-use crate::repository::{DatasetLineage, Draft, Lineage, ModelName, Origin, Outputs, Repository};
+use crate::repository::{
+    DatasetLineage, Draft, Golden, Lineage, ModelName, Origin, Outputs, Repository,
+};
 use crate::training::{
     Compile, Fit, JobHandle, Loss, Part, Phase, Progress, Trainer, TrainingError,
 };
@@ -260,6 +264,7 @@ impl Train {
                 },
                 evaluation: evaluation.clone(),
                 history: Some(history),
+                examples: examples(&dataset.train),
             },
         )?;
         tracing::info!(
@@ -275,6 +280,17 @@ impl Train {
         });
         Ok(version)
     }
+}
+
+/// The first image of each of the first classes that occur.
+fn examples(samples: &Samples) -> Vec<u8> {
+    let mut seen = BTreeSet::new();
+    (0..samples.len())
+        .filter(|&index| seen.insert(samples.label(index)))
+        .take(Golden::EXAMPLES)
+        .flat_map(|index| samples.image(index))
+        .copied()
+        .collect()
 }
 
 /// The settings of `fit` as a card keeps them: with the split, which is an argument of Keras' `fit`.

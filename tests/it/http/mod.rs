@@ -366,6 +366,7 @@ fn shade(version: usize) -> Draft {
         },
         evaluation: Some(evaluator.finish(None).unwrap()),
         history: Some(history),
+        examples: Vec::new(),
     }
 }
 

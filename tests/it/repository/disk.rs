@@ -42,7 +42,7 @@ fn readers_write_nothing() {
     let repository = Repository::open(root.path()).unwrap();
     repository.models().unwrap();
     repository.describe("m").unwrap();
-    repository.load_serving("m").unwrap();
+    repository.load("m", 2).unwrap();
     repository.aliases("m").unwrap();
     assert_eq!(tree(root.path()), before);
 }

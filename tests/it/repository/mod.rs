@@ -2,6 +2,7 @@
 
 mod broken;
 mod disk;
+mod golden;
 mod names;
 mod publish;
 mod serving;
@@ -61,6 +62,7 @@ fn draft_of(side: usize, units: usize, seed: f32) -> Draft {
         lineage: Lineage::default(),
         evaluation: None,
         history: None,
+        examples: Vec::new(),
     }
 }
 

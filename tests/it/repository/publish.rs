@@ -84,6 +84,7 @@ fn a_published_version_loads_bit_for_bit() {
         "architecture.json",
         "card.json",
         "evaluation.json",
+        "golden.safetensors",
         "history.json",
         "weights.safetensors",
     ];

@@ -1,5 +1,7 @@
 //! Serving through the library's door: batches, swaps, and a queue that is full.
 
+mod lifecycle;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,6 +45,7 @@ fn publish_constant(repository: &Repository, class: usize) -> u64 {
         lineage: Lineage::default(),
         evaluation: None,
         history: None,
+        examples: Vec::new(),
     };
     repository.publish("constant", &draft).unwrap()
 }
@@ -255,18 +258,19 @@ fn an_unloaded_model_is_refused_until_it_is_renewed_and_keeps_its_figures() {
     let repository = Repository::open(folder.path()).unwrap();
     publish_constant(&repository, 0);
     publish_constant(&repository, 1);
-    let models = Models::load(repository.clone(), Device::flex(), None).unwrap();
+    let models = Arc::new(Models::load(repository.clone(), Device::flex(), None).unwrap());
     let engine = engine(4);
+    let version = |version| runtime().block_on(models.get_version("constant", version));
     let score = |servable: &Arc<irori::serving::Servable>| {
         runtime()
             .block_on(engine.predict(servable, vec![encoded(1)]))
             .unwrap();
     };
     score(&models.get("constant").unwrap());
-    score(&models.get_version("constant", 1).unwrap());
+    score(&version(1).unwrap());
 
     models.unload("constant").unwrap();
-    for refused in [models.get("constant"), models.get_version("constant", 1)] {
+    for refused in [models.get("constant"), version(1)] {
         assert!(matches!(refused, Err(ServingError::ModelUnloaded { .. })));
     }
     assert!(matches!(
