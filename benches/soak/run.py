@@ -57,7 +57,7 @@ class Server:
                 [
                     self.options.irori, "--log", "warn", "serve", "--listen", f"127.0.0.1:{self.options.port}",
                     "--models", self.folder / "models", "--data", self.folder / "data", "--default-model", MODEL,
-                    "--queue", str(QUEUE),
+                    "--queue-capacity", str(QUEUE),
                 ],
                 env={**os.environ, "IRORI_ADMIN_TOKEN": TOKEN}, stdout=log, stderr=log,
             )  # fmt: skip

@@ -52,7 +52,7 @@ enum LogFormat {
 #[derive(Subcommand)]
 enum Command {
     /// Serve the models of a folder over HTTP.
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     /// Train a network on labelled images and publish it as a new version of a model.
     Train(train::Args),
     /// Count a model's predictions against labelled images.
@@ -102,7 +102,7 @@ fn with_variables(command: clap::Command) -> clap::Command {
 pub fn run(cli: Cli) -> anyhow::Result<()> {
     let _logging = start_logging(&cli)?;
     match cli.command {
-        Command::Serve(args) => serve::run(args),
+        Command::Serve(args) => serve::run(*args),
         Command::Train(args) => train::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Predict(args) => predict::run(args),

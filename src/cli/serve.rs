@@ -10,7 +10,7 @@ use super::doors::DoorFlags;
 use super::options::{ImageLimits, ModelsFolder, seconds, worker_pool};
 use crate::dataset;
 use crate::http::{self, AppState, HttpConfig};
-use crate::serving::{Engine, EngineConfig, Models, Watch};
+use crate::serving::{Engine, EngineConfig, Models, Watch, cpus};
 use crate::training::Jobs;
 
 #[derive(clap::Args)]
@@ -23,10 +23,13 @@ pub(super) struct Args {
     /// The model that the bare POST /predict uses; without it the only model there is.
     #[arg(long, value_name = "NAME")]
     default_model: Option<String>,
-    /// Images that may be in the server at once, being decoded, waiting or computed; a request that
-    /// finds no room is answered 429 at once.
-    #[arg(long, default_value_t = 1024, value_name = "IMAGES")]
-    queue: usize,
+    /// Images of each model that may be in the server at once, being decoded, waiting or computed; a
+    /// request that finds no room is answered 429 at once, with when to try again.
+    #[arg(long, default_value_t = EngineConfig::default().queue_capacity, value_name = "IMAGES")]
+    queue_capacity: usize,
+    /// Bytes that the pixels of all models' images may take meanwhile.
+    #[arg(long, default_value_t = EngineConfig::default().queue_bytes, value_name = "BYTES")]
+    queue_bytes: usize,
     /// Seconds between two looks at the models folder for what other processes have changed; 0 does
     /// not look.
     #[arg(long, default_value = "1", value_name = "SECONDS", value_parser = seconds)]
@@ -36,13 +39,21 @@ pub(super) struct Args {
     /// used leaves first.
     #[arg(long, default_value_t = 1 << 30, value_name = "BYTES")]
     max_loaded_bytes: u64,
-    /// Images computed together at most. Nothing waits for a batch to fill.
-    #[arg(long, default_value_t = 32, value_name = "IMAGES")]
+    /// Images computed together at most: those that wait at the moment when the last batch is done.
+    #[arg(long, default_value_t = EngineConfig::default().max_batch, value_name = "IMAGES")]
     max_batch: usize,
-    /// Images decoded at the same time; without it one for each CPU.
+    /// Seconds that an image may wait for others to fill its batch, such as 0.005. More makes batches
+    /// fuller, and every lone client wait.
+    #[arg(long, default_value = "0", value_name = "SECONDS", value_parser = seconds)]
+    max_queue_delay: Duration,
+    /// Threads that run networks. Without it one for each CPU that the process may use, by its
+    /// affinity and the quota of its control group (docker run --cpus).
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Threads that decode images; without it as --threads.
     #[arg(long, value_name = "N")]
     decode_threads: Option<usize>,
-    /// Threads that training computes with, at low priority; without it one for each CPU.
+    /// Threads that training computes with, at low priority; without it as --threads.
     #[arg(long, value_name = "N")]
     training_threads: Option<usize>,
     #[command(flatten)]
@@ -60,10 +71,15 @@ pub(super) struct Args {
     /// Images in one request.
     #[arg(long, default_value_t = HttpConfig::default().max_images_per_request, value_name = "N")]
     max_images_per_request: usize,
-    /// Seconds that a prediction may take before it is answered 504.
+    /// Seconds that a prediction may take, from the arrival of its request, before it is answered 504;
+    /// what is too late is neither decoded nor computed.
     #[arg(long, default_value = "30", value_name = "SECONDS", value_parser = seconds)]
     request_timeout: Duration,
-    /// Seconds that accepted requests get to finish after SIGTERM.
+    /// Seconds that the server still takes new requests after SIGTERM, while /health/ready says 503
+    /// already. Give load balancers a moment to notice: 5 is usual in Kubernetes.
+    #[arg(long, default_value = "0", value_name = "SECONDS", value_parser = seconds)]
+    drain_grace: Duration,
+    /// Seconds that accepted requests then get to finish, while new ones are answered 503.
     #[arg(long, default_value = "30", value_name = "SECONDS", value_parser = seconds)]
     drain_timeout: Duration,
     #[command(flatten)]
@@ -71,11 +87,15 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<()> {
-    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = args.threads.unwrap_or_else(cpus);
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(cpus)
+        .worker_threads(cpus())
         .enable_all()
         .build()?;
+    // Where versions are tested when they are loaded.
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global()?;
     let repository = args.models.open()?;
     let models = Models::load(repository, Device::flex(), args.default_model)?;
     let models = Arc::new(models.with_max_loaded_bytes(args.max_loaded_bytes));
@@ -83,12 +103,15 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         .then(|| Watch::start(Arc::clone(&models), args.watch_interval))
         .transpose()?;
     let engine = Engine::start(EngineConfig {
-        queue_capacity: args.queue,
+        queue_capacity: args.queue_capacity,
+        queue_bytes: args.queue_bytes,
         max_batch: args.max_batch,
-        decode_threads: args.decode_threads.unwrap_or(cpus),
+        max_queue_delay: args.max_queue_delay,
+        decode_threads: args.decode_threads.unwrap_or(threads),
+        compute_threads: threads,
         limits: args.limits.limits(),
     })?;
-    let jobs = Jobs::start(worker_pool(args.training_threads.unwrap_or(cpus))?)?;
+    let jobs = Jobs::start(worker_pool(args.training_threads.unwrap_or(threads))?)?;
     let access = args.doors.access(&args.data)?;
     let config = HttpConfig {
         max_body_bytes: args.max_body_bytes,
@@ -96,6 +119,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         max_upload_bytes: args.max_upload_bytes,
         max_images_per_request: args.max_images_per_request,
         request_timeout: args.request_timeout,
+        drain_grace: args.drain_grace,
         drain_timeout: args.drain_timeout,
         ..args.doors.config()
     };
@@ -104,11 +128,14 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         ..Default::default()
     });
     let state = AppState::new(config, models, engine, jobs, datasets, access);
-    runtime.block_on(async {
+    let served: anyhow::Result<()> = runtime.block_on(async {
         let doors = args.doors.open().await?;
         http::run(doors, state, shutdown_signal()).await?;
         Ok(())
-    })
+    });
+    // What still runs off the async threads, such as a load, has nobody to answer to any more.
+    runtime.shutdown_background();
+    served
 }
 
 /// Ends on SIGTERM, as container runtimes send it, and on SIGINT, as Ctrl-C does.

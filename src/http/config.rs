@@ -16,7 +16,7 @@ pub struct HttpConfig {
     pub max_upload_bytes: u64,
     /// Images that one prediction request may carry: 64.
     pub max_images_per_request: usize,
-    /// How long the answer to a prediction may take: 30 s.
+    /// How long a prediction may take, from the arrival of its request's head to its answer: 30 s.
     pub request_timeout: Duration,
     /// How long a request's body may take to arrive, and how long a client may take nothing of its
     /// answer: 30 s each. Of an upload, each piece has this long.
@@ -35,6 +35,9 @@ pub struct HttpConfig {
     pub cors_origins: Vec<Origin>,
     /// Whether `/metrics` is only where `/admin` is.
     pub private_metrics: bool,
+    /// How long the server, once it is asked to stop and so not ready any more, still takes new requests, from those who have
+    /// not noticed yet: not at all.
+    pub drain_grace: Duration,
     /// How long accepted requests may take to finish once the server is asked to stop: 30 s.
     pub drain_timeout: Duration,
 }
@@ -54,6 +57,7 @@ impl Default for HttpConfig {
             max_connections: 1024,
             cors_origins: Vec::new(),
             private_metrics: false,
+            drain_grace: Duration::ZERO,
             drain_timeout: Duration::from_secs(30),
         }
     }

@@ -50,7 +50,7 @@ pub(super) async fn live() -> Json<Health> {
     responses((status = 200, description = "Send them.", body = Health), ReadyRefusals),
 )]
 pub(super) async fn ready(State(state): State<AppState>) -> Result<Json<Health>, Problem> {
-    if state.lifecycle.is_draining() {
+    if state.lifecycle.is_leaving() {
         return Err(Problem::new("draining", "the server is shutting down"));
     }
     Ok(Health::new("ready"))

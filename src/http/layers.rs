@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::{Instrument, field};
 
+use super::arrival;
 use super::problem::Problem;
 use super::state::AppState;
 use super::trace::{Place, TRACERESPONSE};
@@ -53,7 +54,7 @@ pub(super) async fn observe(
 
     let mut response = async {
         let _in_flight = state.lifecycle.enter();
-        let response = next.run(request).await;
+        let response = arrival::answer(started, next.run(request)).await;
         let response = complete(response, &method, &path);
         let elapsed = started.elapsed();
         let status = response.status();

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 /// Whether the server is draining, and how many connections and requests it still has.
 #[derive(Debug)]
 pub(super) struct Lifecycle {
+    leaving: CancellationToken,
     draining: CancellationToken,
     in_flight: watch::Sender<usize>,
     connections: AtomicUsize,
@@ -17,15 +18,26 @@ pub(super) struct Lifecycle {
 impl Lifecycle {
     pub(super) fn new() -> Self {
         Self {
+            leaving: CancellationToken::new(),
             draining: CancellationToken::new(),
             in_flight: watch::Sender::new(0),
             connections: AtomicUsize::new(0),
         }
     }
 
-    /// From here on the server is not ready, and takes no new work.
+    /// From here on the server is not ready: nobody should send it requests any more. It still takes those that come.
+    pub(super) fn leave(&self) {
+        self.leaving.cancel();
+    }
+
+    /// From here on the server takes no new work.
     pub(super) fn drain(&self) {
+        self.leave();
         self.draining.cancel();
+    }
+
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.is_cancelled()
     }
 
     pub(super) fn is_draining(&self) -> bool {

@@ -4,6 +4,7 @@
 //! same lists.
 
 mod admin;
+mod arrival;
 mod auth;
 mod bodies;
 mod codes;
@@ -168,8 +169,8 @@ fn service(state: &AppState, behind: Behind) -> Router {
         .with_state(state.clone())
 }
 
-/// Serves until `shutdown` ends. Then the server is no longer ready and turns new requests away, jobs are asked to stop,
-/// and what was accepted has `drain_timeout` to finish.
+/// Serves until `shutdown` ends. Then the server is no longer ready, and jobs are asked to stop; after `drain_grace` it turns
+/// new requests away, and what was accepted has `drain_timeout` to finish.
 ///
 /// # Errors
 ///
@@ -200,9 +201,14 @@ pub async fn run(
     let stop = CancellationToken::new();
     let drain = async {
         shutdown.await;
+        state.lifecycle.leave();
+        state.jobs.cancel_all();
+        // Even the shortest sleep would leave a gap in which new requests are taken.
+        if !state.config.drain_grace.is_zero() {
+            tokio::time::sleep(state.config.drain_grace).await;
+        }
         tracing::info!(requests = state.lifecycle.in_flight(), "draining");
         state.lifecycle.drain();
-        state.jobs.cancel_all();
         state.lifecycle.idle().await;
         stop.cancel();
     };

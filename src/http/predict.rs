@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::arrival;
 use super::docs::BinaryBody;
 use super::extract::{Path, Query};
 use super::images::{self, JsonImages, MultipartImages};
@@ -156,20 +157,8 @@ async fn predict(
         .map(|image| (image.name, Input::Encoded(image.bytes)))
         .unzip();
 
-    let timeout = state.config.request_timeout;
-    // Giving up drops the images that still wait, so that they cost nothing more.
-    let scored = match tokio::time::timeout(timeout, state.engine.predict(servable, inputs)).await {
-        Ok(scored) => scored?,
-        Err(_) => {
-            return Err(Problem::new(
-                "deadline_exceeded",
-                format!(
-                    "no answer within {} seconds; send fewer images, or try again when the server is less busy",
-                    timeout.as_secs_f64()
-                ),
-            ));
-        }
-    };
+    let deadline = arrival::deadline(state.config.request_timeout);
+    let scored = state.engine.predict(servable, inputs, deadline).await?;
 
     let predictions = names.into_iter().zip(&scored).map(|(name, scored)| {
         let prediction = servable.prediction(&scored.scores, options.top_k);

@@ -26,6 +26,8 @@ pub(super) struct Problem {
     status: StatusCode,
     title: &'static str,
     detail: String,
+    /// Seconds after which it may be worth trying again, where it is at all.
+    retry_after: u64,
 }
 
 impl Problem {
@@ -47,6 +49,7 @@ impl Problem {
             status,
             title: entry.title,
             detail: detail.to_string(),
+            retry_after: 1,
         }
     }
 
@@ -61,6 +64,7 @@ impl Problem {
             status: StatusCode::from_u16(entry.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             title: entry.title,
             detail: format!("{}; the server's log says more", entry.title),
+            retry_after: 1,
         }
     }
 
@@ -132,7 +136,7 @@ impl IntoResponse for Problem {
                 headers.insert(header::WWW_AUTHENTICATE, challenge);
             }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+                headers.insert(header::RETRY_AFTER, self.retry_after.into());
             }
             _ => {}
         }
@@ -177,6 +181,10 @@ impl From<crate::serving::ServingError> for Problem {
                     ),
                 )
             }
+            ServingError::QueueFull { retry_after, .. } => Self {
+                retry_after: retry_after.as_secs(),
+                ..Self::new(error.code(), error)
+            },
             error => Self::new(error.code(), error),
         }
     }

@@ -1,37 +1,67 @@
-//! The engine: a bounded queue, and the compute thread that empties it in batches.
+//! The engine: from images to scores, by threads that decode and one that computes, with bounded queues between.
 //!
-//! A request takes its places in the queue before anything is decoded, and holds them until its
-//! answer is there; so what is being decoded, waiting or computed is bounded by one number, and who
-//! finds no place is told at once. The compute thread takes whatever waits, up to `max_batch`
-//! images of one version, the moment it is free: a lone client never waits for a batch to fill, and
-//! a crowd gets full batches. Versions take turns.
+//! A request takes its places before anything is decoded, and holds them until its answer is there;
+//! so what is being decoded, waiting or computed is bounded by one number for each model, and by
+//! one number of bytes for all, and who finds no place is told at once when to come back. The
+//! compute thread takes whatever waits, up to `max_batch` images of one version, the moment it is
+//! free: a lone client never waits for a batch to fill, and a crowd gets full batches. Models take
+//! turns, and so do the versions of a model.
 //!
-//! Threads: any async task calls [`Engine::predict`]; decoding runs on tokio's blocking threads, as
-//! many at once as `decode_threads`; only the compute thread runs networks.
+//! A client that leaves, or whose time is up, costs nothing more: what it asked for is dropped
+//! before it is decoded, and before it is computed.
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 
+use super::places::{Place, Places};
+use super::queue::{Batching, Queue, Work};
 use super::{Servable, ServingError};
 use crate::imaging::Limits;
 
 /// How much the engine holds and how it batches.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
-    /// Images that may be in the engine at once: decoding, waiting or computed.
+    /// Images of each model that may be in the engine at once, being decoded, waiting or computed:
+    /// 1024.
     pub queue_capacity: usize,
-    /// Images computed together at most.
+    /// Bytes that the pixels of all models' images may take while they are in the engine: 256 MiB.
+    pub queue_bytes: usize,
+    /// Images computed together at most: 32.
     pub max_batch: usize,
-    /// Images decoded at the same time at most.
+    /// How long an image may wait for others to fill its batch: not at all.
+    pub max_queue_delay: Duration,
+    /// Threads that decode images; without it one for each CPU that the process may use.
     pub decode_threads: usize,
+    /// Threads that run networks; without it one for each CPU that the process may use.
+    pub compute_threads: usize,
     /// What an image may cost.
     pub limits: Limits,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        let cpus = cpus();
+        Self {
+            queue_capacity: 1024,
+            queue_bytes: 256 << 20,
+            max_batch: 32,
+            max_queue_delay: Duration::ZERO,
+            decode_threads: cpus,
+            compute_threads: cpus,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// The CPUs that the process may use: by its affinity, and by the quota of its control groups.
+pub fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Where a prediction's time went.
@@ -79,141 +109,90 @@ pub struct Scored {
     pub timings: Timings,
 }
 
-/// One image on its way through the queue.
-struct Work {
-    servable: Arc<Servable>,
-    pixels: Vec<f32>,
-    queued: Instant,
-    decode: Duration,
-    reply: oneshot::Sender<Result<Scored, ServingError>>,
-    place: OwnedSemaphorePermit,
-}
-
-impl Work {
-    /// Answers the client, who finds its place free again. One that has gone needs no answer.
-    fn answer(self, answer: Result<Scored, ServingError>) {
-        drop(self.place);
-        let _ = self.reply.send(answer);
-    }
-}
-
-#[derive(Default)]
-struct Waiting {
-    /// A queue per version that has something waiting, in the order of their turns.
-    turns: VecDeque<VecDeque<Work>>,
-    closed: bool,
-}
-
-#[derive(Default)]
-struct Queue {
-    waiting: Mutex<Waiting>,
-    arrived: Condvar,
-}
-
-impl Queue {
-    /// A panic while the lock is held leaves whole `Work`s behind, so the queue stays usable.
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn push(&self, work: Work) {
-        let mut waiting = self.lock();
-        let turn = waiting.turns.iter_mut().find(|turn| {
-            turn.front()
-                .is_some_and(|first| Arc::ptr_eq(&first.servable, &work.servable))
-        });
-        match turn {
-            Some(turn) => turn.push_back(work),
-            None => waiting.turns.push_back(VecDeque::from([work])),
-        }
-        drop(waiting);
-        self.arrived.notify_one();
-    }
-
-    /// Waits for work and takes up to `max_batch` images of the version whose turn it is; `None`
-    /// once the queue is closed and empty. Work whose client has gone is dropped here.
-    fn take(&self, max_batch: usize) -> Option<Vec<Work>> {
-        let mut waiting = self.lock();
-        loop {
-            while let Some(mut turn) = waiting.turns.pop_front() {
-                let mut batch = Vec::with_capacity(max_batch.min(turn.len()));
-                while batch.len() < max_batch
-                    && let Some(work) = turn.pop_front()
-                {
-                    if !work.reply.is_closed() {
-                        batch.push(work);
-                    }
-                }
-                if !turn.is_empty() {
-                    waiting.turns.push_back(turn);
-                }
-                if !batch.is_empty() {
-                    return Some(batch);
-                }
-            }
-            if waiting.closed {
-                return None;
-            }
-            waiting = self
-                .arrived
-                .wait(waiting)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-}
-
-/// The handle to the queue and its compute thread; dropping the last one ends the thread.
-pub struct Engine {
+/// The queues and who works at them.
+struct Shared {
     config: EngineConfig,
-    places: Arc<Semaphore>,
-    decoders: Arc<Semaphore>,
-    queue: Arc<Queue>,
+    places: Places,
+    encoded: Queue<Bytes>,
+    pixels: Queue<Vec<f32>>,
+    /// Whether somebody has left before the answer since the queues were last swept.
+    departed: AtomicBool,
 }
+
+/// A request in the engine, which may be given up.
+struct Departure<'a> {
+    shared: &'a Shared,
+    is_early: bool,
+}
+
+impl Drop for Departure<'_> {
+    fn drop(&mut self) {
+        if self.is_early {
+            self.shared.departed.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The handle to the threads; they end when it is dropped.
+pub struct Engine(Arc<Shared>);
 
 impl Engine {
-    /// Starts the compute thread.
+    /// Starts the threads.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no more threads.
     pub fn start(config: EngineConfig) -> Result<Self, std::io::Error> {
-        let queue = Arc::new(Queue::default());
-        let max_batch = config.max_batch.max(1);
+        let shared = Arc::new(Shared {
+            places: Places::new(config.queue_capacity, config.queue_bytes),
+            encoded: Queue::default(),
+            pixels: Queue::default(),
+            departed: AtomicBool::new(false),
+            config,
+        });
+        // Dropped, and so the threads ended, where not all of them can be started.
+        let engine = Self(Arc::clone(&shared));
+        for index in 0..shared.config.decode_threads.max(1) {
+            let shared = Arc::clone(&shared);
+            std::thread::Builder::new()
+                .name(format!("irori-decode-{index}"))
+                .spawn(move || shared.decode_images())?;
+        }
         std::thread::Builder::new()
             .name("irori-compute".into())
-            .spawn({
-                let queue = Arc::clone(&queue);
-                move || {
-                    while let Some(batch) = queue.take(max_batch) {
-                        compute(batch);
-                    }
-                }
-            })?;
-        Ok(Self {
-            places: Arc::new(Semaphore::new(config.queue_capacity)),
-            decoders: Arc::new(Semaphore::new(config.decode_threads.max(1))),
-            queue,
-            config,
-        })
+            .spawn(move || shared.run_networks())?;
+        Ok(engine)
+    }
+
+    /// Images that are in the engine now, by model; those that have had none for a while are left
+    /// out.
+    pub fn depths(&self) -> Vec<(String, usize)> {
+        self.0.places.taken()
     }
 
     /// Images that are in the engine now.
     pub fn depth(&self) -> usize {
-        self.config.queue_capacity - self.places.available_permits()
+        self.depths().iter().map(|(_, images)| images).sum()
     }
 
     /// The settings the engine runs with.
     pub fn config(&self) -> &EngineConfig {
-        &self.config
+        &self.0.config
     }
 
     /// Scores images, in order. All of them find a place in the queue, or none.
     ///
-    /// An undecodable image fails the whole request, with its place in the list.
+    /// An undecodable image fails the whole request, with its place in the list. What is not
+    /// answered by `deadline` is not worked at any more.
     pub async fn predict(
         &self,
         servable: &Arc<Servable>,
         inputs: Vec<Input>,
+        deadline: Instant,
     ) -> Result<Vec<Scored>, ServingError> {
         let request = servable.statistics().begin();
         let images = inputs.len();
-        let scored = self.score_all(servable, inputs).await;
+        let scored = self.score(servable, inputs, deadline).await;
         match &scored {
             Ok(scored) => request.answered(scored),
             Err(error) => request.failed(error),
@@ -222,96 +201,87 @@ impl Engine {
         scored
     }
 
-    async fn score_all(
-        &self,
-        servable: &Arc<Servable>,
-        inputs: Vec<Input>,
-    ) -> Result<Vec<Scored>, ServingError> {
-        let places = self.reserve(inputs.len())?;
-        let work = inputs.into_iter().zip(places).enumerate();
-        let answers = work.map(|(index, (input, place))| self.score(servable, index, input, place));
-        try_join_all(answers).await
-    }
-
-    /// One image's way through decoding, the queue and the network.
     async fn score(
         &self,
         servable: &Arc<Servable>,
-        index: usize,
-        input: Input,
-        place: OwnedSemaphorePermit,
-    ) -> Result<Scored, ServingError> {
-        let (pixels, decode) = match input {
-            Input::Encoded(image) => self.decode(servable, index, image).await?,
-            Input::Pixels(pixels) => (pixels, Duration::ZERO),
+        inputs: Vec<Input>,
+        deadline: Instant,
+    ) -> Result<Vec<Scored>, ServingError> {
+        let mut departure = Departure {
+            shared: &self.0,
+            is_early: true,
         };
-        let expected = servable.input().values().unwrap_or(0);
-        if pixels.len() != expected {
-            let found = pixels.len();
-            return Err(ServingError::Tensor {
-                index,
-                found,
-                expected,
-            });
-        }
-        let (reply, answer) = oneshot::channel();
-        self.queue.push(Work {
-            servable: Arc::clone(servable),
-            pixels,
-            queued: Instant::now(),
-            decode,
-            reply,
-            place,
+        let answers = self.queue(servable, inputs, deadline)?;
+        let answers = answers.into_iter().map(|answer| async {
+            answer
+                .await
+                .map_err(|_| ServingError::Internal("waiting for an answer"))?
         });
-        answer
+        // Giving up drops the receivers, by which the threads see that nobody waits.
+        let scored = tokio::time::timeout_at(deadline.into(), try_join_all(answers))
             .await
-            .map_err(|_| ServingError::Internal("waiting for the compute thread"))?
+            .map_err(|_| ServingError::DeadlineExceeded)??;
+        departure.is_early = false;
+        Ok(scored)
     }
 
-    /// From bytes to pixels, on a blocking thread, and how long that took.
-    async fn decode(
+    /// Puts images into the queues, and returns where their answers will come.
+    fn queue(
         &self,
         servable: &Arc<Servable>,
-        index: usize,
-        image: Bytes,
-    ) -> Result<(Vec<f32>, Duration), ServingError> {
-        let failed = |_| ServingError::Internal("decoding an image");
-        // The permit moves into the blocking task: a client that leaves does not free a decoder
-        // that is still at work.
-        let turn = Arc::clone(&self.decoders).acquire_owned().await;
-        let turn = turn.map_err(|_| ServingError::Internal("waiting for a decoder"))?;
-        let limits = self.config.limits;
-        let decoder = Arc::clone(servable);
-        let decoding = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            let started = Instant::now();
-            let pixels = decoder.pixels(&image, &limits);
-            (pixels, started.elapsed())
-        });
-        let (pixels, decode) = decoding.await.map_err(failed)?;
-        let pixels = pixels.map_err(|error| ServingError::Image { index, error })?;
-        Ok((pixels, decode))
-    }
-
-    fn reserve(&self, images: usize) -> Result<Vec<OwnedSemaphorePermit>, ServingError> {
-        let full = || ServingError::QueueFull {
-            images,
-            capacity: self.config.queue_capacity,
-        };
-        let count = u32::try_from(images).map_err(|_| full())?;
-        let mut all = Arc::clone(&self.places)
-            .try_acquire_many_owned(count)
-            .map_err(|_| full())?;
-        let mut places: Vec<_> = (1..images).filter_map(|_| all.split(1)).collect();
-        places.push(all);
-        Ok(places)
+        inputs: Vec<Input>,
+        deadline: Instant,
+    ) -> Result<Vec<oneshot::Receiver<Result<Scored, ServingError>>>, ServingError> {
+        let shared = &self.0;
+        let queued = Instant::now();
+        if queued >= deadline {
+            return Err(ServingError::DeadlineExceeded);
+        }
+        let values = servable.input().values().unwrap_or(0);
+        let bytes = inputs
+            .len()
+            .saturating_mul(values.saturating_mul(size_of::<f32>()));
+        for (index, input) in inputs.iter().enumerate() {
+            if let Input::Pixels(pixels) = input
+                && pixels.len() != values
+            {
+                return Err(ServingError::Tensor {
+                    index,
+                    found: pixels.len(),
+                    expected: values,
+                });
+            }
+        }
+        let places = shared.reserve(servable.model(), inputs.len(), bytes)?;
+        let mut answers = Vec::with_capacity(inputs.len());
+        let (mut encoded, mut pixels) = (Vec::new(), Vec::new());
+        for (index, (input, place)) in inputs.into_iter().zip(places).enumerate() {
+            let (reply, answer) = oneshot::channel();
+            answers.push(answer);
+            let work = Work {
+                servable: Arc::clone(servable),
+                index,
+                image: (),
+                queued,
+                decode: Duration::ZERO,
+                reply,
+                place,
+            };
+            match input {
+                Input::Encoded(file) => encoded.push(work.with(file)),
+                Input::Pixels(values) => pixels.push(work.with(values)),
+            }
+        }
+        shared.encoded.push(encoded);
+        shared.pixels.push(pixels);
+        Ok(answers)
     }
 }
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.queue.lock().closed = true;
-        self.queue.arrived.notify_all();
+        self.0.encoded.close();
+        self.0.pixels.close();
     }
 }
 
@@ -330,32 +300,92 @@ fn note(servable: &Servable, images: usize, scored: &[Scored]) {
     }
 }
 
-/// Runs one batch and answers each of its images. A panic in the network fails the batch, not the
-/// thread.
-fn compute(batch: Vec<Work>) {
-    let Some(servable) = batch.first().map(|work| Arc::clone(&work.servable)) else {
-        return;
-    };
-    let started = Instant::now();
-    let scores = catch_unwind(AssertUnwindSafe(|| {
-        servable.scores(batch.iter().map(|work| work.pixels.as_slice()))
-    }));
-    let computed = started.elapsed();
-    let images = batch.len();
-    match scores {
-        Ok(scores) => {
-            servable.statistics().computed(images);
-            for (work, scores) in batch.into_iter().zip(scores) {
-                let timings = Timings {
-                    decode: work.decode,
-                    queue: started.duration_since(work.queued),
-                    compute: computed,
-                    batch: images,
+impl Shared {
+    /// Places for the images of a request. Before it is refused, those who have left give up theirs.
+    fn reserve(
+        &self,
+        model: &str,
+        images: usize,
+        bytes: usize,
+    ) -> Result<Vec<Place>, ServingError> {
+        let places = self.places.reserve(model, images, bytes);
+        if places.is_ok() || !self.departed.swap(false, Ordering::Relaxed) {
+            return places;
+        }
+        self.encoded.sweep();
+        self.pixels.sweep();
+        self.places.reserve(model, images, bytes)
+    }
+
+    /// What a decoding thread does.
+    fn decode_images(&self) {
+        let one = Batching {
+            most: 1,
+            delay: Duration::ZERO,
+        };
+        while let Some(batch) = self.encoded.take(one) {
+            batch.into_iter().for_each(|work| self.decode(work));
+        }
+    }
+
+    fn decode(&self, work: Work<Bytes>) {
+        let started = Instant::now();
+        let pixels = catch_unwind(AssertUnwindSafe(|| {
+            work.servable.pixels(&work.image, &self.config.limits)
+        }));
+        let index = work.index;
+        match pixels {
+            Ok(Ok(pixels)) => {
+                let queued = Instant::now();
+                let decode = queued.duration_since(started);
+                let work = Work {
+                    queued,
+                    decode,
+                    ..work.with(pixels)
                 };
-                work.answer(Ok(Scored { scores, timings }));
+                self.pixels.push([work]);
+            }
+            Ok(Err(error)) => work.answer(Err(ServingError::Image { index, error })),
+            Err(_) => {
+                tracing::error!(bytes = work.image.len(), "decoding an image panicked");
+                work.answer(Err(ServingError::Internal("decoding an image")));
             }
         }
-        Err(_) => {
+    }
+
+    /// What the compute thread does. It is itself one of the threads that networks run on, so that
+    /// a batch goes through no other hands.
+    fn run_networks(&self) {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(self.config.compute_threads.max(1))
+            .use_current_thread()
+            .thread_name(|index| format!("irori-compute-{index}"))
+            .build();
+        let _pool = pool.inspect_err(|error| {
+            tracing::error!(%error, "networks run on other threads than they should");
+        });
+        let batching = Batching {
+            most: self.config.max_batch.max(1),
+            delay: self.config.max_queue_delay,
+        };
+        while let Some(batch) = self.pixels.take(batching) {
+            self.compute(batch);
+        }
+    }
+
+    /// Runs one batch and answers each of its images. A panic in the network fails the batch, not
+    /// the thread.
+    fn compute(&self, batch: Vec<Work<Vec<f32>>>) {
+        let Some(servable) = batch.first().map(|work| Arc::clone(&work.servable)) else {
+            return;
+        };
+        let started = Instant::now();
+        let scores = catch_unwind(AssertUnwindSafe(|| {
+            servable.scores(batch.iter().map(|work| work.image.as_slice()))
+        }));
+        let computed = started.elapsed();
+        let images = batch.len();
+        let Ok(scores) = scores else {
             tracing::error!(
                 model = servable.model(),
                 version = servable.version(),
@@ -365,6 +395,22 @@ fn compute(batch: Vec<Work>) {
             for work in batch {
                 work.answer(Err(ServingError::Internal("running the network")));
             }
+            return;
+        };
+        servable.statistics().computed(images);
+        let decode: Duration = batch.iter().map(|work| work.decode).sum();
+        let decoders = u32::try_from(self.config.decode_threads).unwrap_or(u32::MAX);
+        let busy = computed + decode / decoders.max(1);
+        self.places
+            .note(busy / u32::try_from(images).unwrap_or(u32::MAX));
+        for (work, scores) in batch.into_iter().zip(scores) {
+            let timings = Timings {
+                decode: work.decode,
+                queue: started.saturating_duration_since(work.queued),
+                compute: computed,
+                batch: images,
+            };
+            work.answer(Ok(Scored { scores, timings }));
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Why a prediction is not made.
 
+use std::time::Duration;
+
 use crate::imaging::ImagingError;
 use crate::repository::RepositoryError;
 
@@ -44,9 +46,19 @@ pub enum ServingError {
         expected: usize,
     },
     #[error(
-        "the queue is full ({capacity} images) and has no room for {images} more; try again in a moment"
+        "the queue is full and has no room for {images} more images (it holds {capacity} of each model, and so many of all as --queue-bytes allows); try again in {} seconds",
+        retry_after.as_secs()
     )]
-    QueueFull { images: usize, capacity: usize },
+    QueueFull {
+        images: usize,
+        capacity: usize,
+        /// How long it will take to answer what is before this request.
+        retry_after: Duration,
+    },
+    #[error(
+        "no answer within the time that a request may take (--request-timeout, from its arrival); send fewer images, or try again when the server is less busy"
+    )]
+    DeadlineExceeded,
     #[error(
         "version {version} of model \"{model}\" needs {bytes} bytes of memory; {taken} of the {allowed} that --max-loaded-bytes allows are taken by what is served or being loaded"
     )]
@@ -80,6 +92,7 @@ impl ServingError {
             Self::Image { error, .. } => error.code(),
             Self::Tensor { .. } => "invalid_tensor",
             Self::QueueFull { .. } => "queue_full",
+            Self::DeadlineExceeded => "deadline_exceeded",
             Self::NoRoom { .. } => "no_room_to_load",
             Self::Draining => "draining",
             Self::Repository(error) => error.code(),

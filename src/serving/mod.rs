@@ -4,12 +4,14 @@ mod engine;
 mod error;
 mod loaded;
 mod models;
+mod places;
 mod prediction;
+mod queue;
 mod servable;
 mod statistics;
 mod watch;
 
-pub use engine::{Engine, EngineConfig, Input, Scored, Timings};
+pub use engine::{Engine, EngineConfig, Input, Scored, Timings, cpus};
 pub use error::ServingError;
 pub use models::Models;
 pub use prediction::{Candidate, Prediction};

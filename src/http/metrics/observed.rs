@@ -72,7 +72,7 @@ impl Collector for Observed {
         gauge(
             encoder,
             "queue_capacity",
-            "Images that the queue holds",
+            "Images of each model that the queue holds",
             None,
             capacity,
         )?;

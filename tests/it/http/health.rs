@@ -123,7 +123,7 @@ fn the_drain_timeout_bounds_the_wait() {
     assert!(asked.elapsed() < Duration::from_secs(5));
 }
 
-fn eventually(what: &str, is_so: impl Fn() -> bool) {
+pub(super) fn eventually(what: &str, is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !is_so() {
         assert!(Instant::now() < deadline, "{what}: not within 10 s");

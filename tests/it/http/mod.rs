@@ -7,6 +7,7 @@ mod health;
 mod hostile;
 mod metrics;
 mod models;
+mod overload;
 mod predict;
 mod tls;
 mod training;
@@ -21,7 +22,7 @@ use irori::architecture::Architecture;
 use irori::dataset::Store;
 use irori::evaluation::{Epoch, Evaluator, History};
 use irori::http::{self, Access, AppState, Doors, HttpConfig, Tls, Tokens};
-use irori::imaging::{Limits, Preprocessing};
+use irori::imaging::Preprocessing;
 use irori::network::{Parameter, Parameters};
 use irori::repository::{Draft, Lineage, Origin, Outputs, Repository};
 use irori::serving::{Engine, EngineConfig, Models};
@@ -61,9 +62,8 @@ impl Default for Settings {
             http: HttpConfig::default(),
             engine: EngineConfig {
                 queue_capacity: 256,
-                max_batch: 32,
-                decode_threads: 2,
-                limits: Limits::default(),
+                compute_threads: 1,
+                ..Default::default()
             },
             admin: Tokens::new([TOKEN]).unwrap(),
             api_keys: None,

@@ -1,10 +1,12 @@
 //! Serving through the library's door: batches, swaps, and a queue that is full.
 
 mod lifecycle;
+mod overload;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 use bytes::Bytes;
@@ -15,8 +17,12 @@ use irori::repository::{Draft, Lineage, Outputs, Repository};
 use irori::serving::{Engine, EngineConfig, Input, Models, ServingError};
 use serde_json::json;
 
-/// A model that says `class` to every image, published as the next version.
 fn publish_constant(repository: &Repository, class: usize) -> u64 {
+    publish_constant_as(repository, "constant", class)
+}
+
+/// A model that says `class` to every image, published as the next version.
+fn publish_constant_as(repository: &Repository, model: &str, class: usize) -> u64 {
     let architecture = Architecture::from_value(&json!({"layers": [
         {"class_name": "Flatten", "config": {"input_shape": [4, 4, 1]}},
         {"class_name": "Dense", "config": {"name": "scores", "units": 3, "activation": "softmax"}},
@@ -47,21 +53,33 @@ fn publish_constant(repository: &Repository, class: usize) -> u64 {
         history: None,
         examples: Vec::new(),
     };
-    repository.publish("constant", &draft).unwrap()
+    repository.publish(model, &draft).unwrap()
 }
 
 fn engine(queue_capacity: usize) -> Engine {
     Engine::start(EngineConfig {
         queue_capacity,
         max_batch: 8,
-        decode_threads: 2,
-        limits: Default::default(),
+        ..Default::default()
     })
     .unwrap()
 }
 
 fn encoded(class: usize) -> Input {
     Input::Encoded(digit(class))
+}
+
+/// A deadline that is far away.
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(60)
+}
+
+/// A square PNG of one grey.
+fn grey_png(side: u32) -> Bytes {
+    let image = image::GrayImage::from_pixel(side, side, image::Luma([128]));
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    bytes.into_inner().into()
 }
 
 fn digit(class: usize) -> Bytes {
@@ -105,7 +123,9 @@ fn a_swap_under_load_neither_drops_nor_mixes_an_answer() {
                     let mut seen = [0usize; 3];
                     while swapping.load(Ordering::Relaxed) {
                         let servable = models.get("constant").unwrap();
-                        let scored = engine.predict(&servable, vec![image.clone(); 3]).await;
+                        let scored = engine
+                            .predict(&servable, vec![image.clone(); 3], soon())
+                            .await;
                         for scored in scored.unwrap() {
                             let best = servable.prediction(&scored.scores, 1).unwrap().best;
                             assert_eq!(best.index as u64 + 1, servable.version());
@@ -187,16 +207,17 @@ fn a_request_finds_all_its_places_or_is_refused_at_once() {
     let servable = models.get("constant").unwrap();
     let engine = engine(4);
     runtime().block_on(async {
-        let too_many = engine.predict(&servable, vec![encoded(1); 5]).await;
+        let too_many = engine.predict(&servable, vec![encoded(1); 5], soon()).await;
         assert!(matches!(
             too_many,
             Err(ServingError::QueueFull {
                 images: 5,
-                capacity: 4
+                capacity: 4,
+                ..
             })
         ));
         let enough = engine
-            .predict(&servable, vec![encoded(1); 4])
+            .predict(&servable, vec![encoded(1); 4], soon())
             .await
             .unwrap();
         assert_eq!(enough.len(), 4);
@@ -205,6 +226,7 @@ fn a_request_finds_all_its_places_or_is_refused_at_once() {
             .predict(
                 &servable,
                 vec![encoded(1), Input::Encoded(Bytes::from_static(b"no image"))],
+                soon(),
             )
             .await;
         assert!(matches!(bad, Err(ServingError::Image { index: 1, .. })));
@@ -215,7 +237,7 @@ fn a_request_finds_all_its_places_or_is_refused_at_once() {
         };
         let patience = std::time::Duration::from_secs(10);
         tokio::time::timeout(patience, free).await.unwrap();
-        let after = engine.predict(&servable, vec![encoded(1); 4]).await;
+        let after = engine.predict(&servable, vec![encoded(1); 4], soon()).await;
         assert_eq!(after.unwrap().len(), 4);
     });
 }
@@ -230,12 +252,12 @@ fn pixels_are_the_networks_input_as_they_are() {
     let engine = engine(4);
     runtime().block_on(async {
         let inputs = vec![encoded(3), Input::Pixels(pixels.clone())];
-        let scored = engine.predict(&servable, inputs).await.unwrap();
+        let scored = engine.predict(&servable, inputs, soon()).await.unwrap();
         assert_eq!(scored[0].scores, scored[1].scores);
         assert_eq!(scored[1].timings.decode, std::time::Duration::ZERO);
         let short = vec![encoded(3), Input::Pixels(pixels[1..].to_vec())];
         assert!(matches!(
-            engine.predict(&servable, short).await,
+            engine.predict(&servable, short, soon()).await,
             Err(ServingError::Tensor {
                 index: 1,
                 found: 783,
@@ -263,7 +285,7 @@ fn an_unloaded_model_is_refused_until_it_is_renewed_and_keeps_its_figures() {
     let version = |version| runtime().block_on(models.get_version("constant", version));
     let score = |servable: &Arc<irori::serving::Servable>| {
         runtime()
-            .block_on(engine.predict(servable, vec![encoded(1)]))
+            .block_on(engine.predict(servable, vec![encoded(1)], soon()))
             .unwrap();
     };
     score(&models.get("constant").unwrap());
