@@ -42,7 +42,7 @@ def arguments():
     built = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "irori"
     parser.add_argument("--irori", type=pathlib.Path, default=built, metavar="FILE", help="the binary [%(default)s]")
     parser.add_argument("--rounds", type=int, default=15, help="[%(default)s]")
-    parser.add_argument("--seconds", type=float, default=0.25, help="for each runtime, cell and round [%(default)s]")
+    parser.add_argument("--seconds", type=float, default=0.2, help="for each runtime, cell and round [%(default)s]")
     parser.add_argument("--networks", default="ABCD", help="those to compare [%(default)s]")
     parser.add_argument("--results", type=pathlib.Path, default=CACHE / "results.json", metavar="FILE",
                         help="where all figures go [%(default)s]")  # fmt: skip
