@@ -50,6 +50,7 @@ pub(super) static CODES: &[Code] = &[
     code("api_key_required", 401, "The API key is missing or wrong"),
     code("admin_disabled", 403, "There is no admin token, so nobody can use /admin"),
     INTERNAL,
+    code("not_implemented", 501, "This part of the protocol is not offered"),
     code("deadline_exceeded", 504, "The answer took too long"),
     // Predictions and models.
     code("no_image", 400, "The request has no image"),
@@ -58,6 +59,7 @@ pub(super) static CODES: &[Code] = &[
     code("model_not_found", 404, "There is no such model"),
     code("version_not_found", 404, "The model has no such version"),
     code("model_unavailable", 503, "The model can't be served at present"),
+    code("model_not_ready", 400, "The model is not ready"),
     code("model_unloaded", 503, "The model was unloaded"),
     code("invalid_tensor", 400, "A tensor is not what the model takes"),
     code("no_room_to_load", 503, "There is no memory for this version beside those that are served"),

@@ -14,6 +14,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::auth;
 use super::problem::{Problem, ProblemBody, ProblemCode, documented, refusals};
+use super::protocols::{self, ProtocolError};
 use super::state::AppState;
 
 const BEARER: &str = "admin_token";
@@ -31,7 +32,7 @@ pub(super) struct BinaryBody(Vec<u8>);
 #[openapi(
     info(
         title = "Irori",
-        description = "Serves, trains and evaluates image classifiers.\n\nEvery refusal is a problem (RFC 9457) with a stable `code`.",
+        description = "Serves, trains and evaluates image classifiers.\n\nEvery refusal is a problem (RFC 9457) with a stable `code`; under `/v1` and `/v2` it takes the form of those protocols.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     servers((url = "/")),
@@ -44,9 +45,11 @@ pub(super) struct BinaryBody(Vec<u8>);
         (name = "lifecycle", description = "Which version a name stands for."),
         (name = "metrics", description = "What the server counts."),
         (name = "health", description = "Whether to send requests."),
+        (name = "v2", description = "The Open Inference Protocol, for the clients of Triton and KServe."),
+        (name = "v1", description = "TensorFlow Serving's REST API, for its clients."),
         (name = "contract", description = "This document."),
     ),
-    components(schemas(ProblemBody, ProblemCode)),
+    components(schemas(ProblemBody, ProblemCode, ProtocolError)),
 )]
 pub(super) struct Base;
 
@@ -120,11 +123,11 @@ impl Modify for Common {
             for operation in operations.into_iter().flatten() {
                 super::examples::show(operation);
                 let responses = &mut operation.responses.responses;
-                if path.starts_with("/admin/") {
+                if is_admin(path) {
                     operation.security =
                         Some(vec![SecurityRequirement::new(BEARER, Vec::<String>::new())]);
                     responses.extend(documented(&["unauthorized", "admin_disabled"]));
-                } else if path.ends_with("/predict") {
+                } else if is_prediction(path) {
                     // Open, unless the server was started with API keys.
                     operation.security = Some(vec![
                         SecurityRequirement::default(),
@@ -136,12 +139,26 @@ impl Modify for Common {
                 for (status, response) in documented(&["internal", "draining"]) {
                     responses.entry(status).or_insert(response);
                 }
-                for (status, response) in responses {
+                if protocols::speak(path) {
+                    protocols::document(operation);
+                }
+                for (status, response) in &mut operation.responses.responses {
                     with_headers(status, response);
                 }
             }
         }
     }
+}
+
+/// Whether a path needs the admin token.
+fn is_admin(path: &str) -> bool {
+    path.starts_with("/admin/") || path.starts_with("/v2/repository/models/")
+}
+
+/// Whether a path is for predictions, and so for the holders of API keys where there are any.
+fn is_prediction(path: &str) -> bool {
+    let ends = ["/predict", "/infer", ":predict", ":classify"];
+    ends.iter().any(|end| path.ends_with(end))
 }
 
 refusals!(Refusals: "internal");

@@ -38,6 +38,19 @@ static EXAMPLES: &[Example] = examples! {
     "import": "import_version";
     "promote": "promote";
     "rollback": "rollback";
+    "v2_infer": "v2_infer", "v2_infer_with_version";
+    "v2_server": "v2_server";
+    "v2_live": "v2_live";
+    "v2_ready": "v2_ready";
+    "v2_model": "v2_model", "v2_version";
+    "v2_config": "v2_config", "v2_config_of_version";
+    "v2_model_ready": "v2_model_ready", "v2_version_ready";
+    "v2_statistics": "v2_statistics", "v2_statistics_of_model", "v2_statistics_of_version";
+    "v2_index": "v2_index";
+    "v1_predict": "v1_predict", "v1_predict_with_version", "v1_predict_with_label";
+    "v1_classify": "v1_classify", "v1_classify_with_version", "v1_classify_with_label";
+    "v1_status": "v1_status", "v1_status_of_version", "v1_status_of_label";
+    "v1_metadata": "v1_metadata", "v1_metadata_of_version", "v1_metadata_of_label";
 };
 
 /// Shows a recorded answer with each success of the operation that is JSON.

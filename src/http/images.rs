@@ -20,7 +20,7 @@ use super::state::AppState;
 use crate::serving::ServingError;
 
 /// Takes base64 with its padding or without.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
+pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
@@ -68,9 +68,7 @@ pub(super) struct MultipartImages {
 
 /// Reads the images of a request, at least one and at most as many as are allowed.
 pub(super) async fn read(request: Request, state: &AppState) -> Result<Vec<SentImage>, Problem> {
-    // More than the queue holds would never find a place, however often the client tries.
-    let queue = state.engine.config().queue_capacity;
-    let allowed = state.config.max_images_per_request.min(queue);
+    let allowed = state.most_images();
     let media_type = media_type(request.headers());
     let images = match media_type.as_str() {
         "" | "application/octet-stream" | FORM => raw(request, state).await?,

@@ -12,6 +12,7 @@ use tracing::{Instrument, field};
 
 use super::arrival;
 use super::problem::Problem;
+use super::protocols;
 use super::state::AppState;
 use super::trace::{Place, TRACERESPONSE};
 
@@ -55,7 +56,10 @@ pub(super) async fn observe(
     let mut response = async {
         let _in_flight = state.lifecycle.enter();
         let response = arrival::answer(started, next.run(request)).await;
-        let response = complete(response, &method, &path);
+        let mut response = complete(response, &method, &path);
+        if protocols::speak(&path) {
+            response = protocols::in_their_form(response);
+        }
         let elapsed = started.elapsed();
         let status = response.status();
         let milliseconds = elapsed.as_secs_f64() * 1e3;
@@ -114,7 +118,7 @@ pub(super) async fn refuse_while_draining(
 
 /// Whether this is asked by machines that watch the server.
 fn is_probe(path: &str) -> bool {
-    path.starts_with("/health/") || path == "/metrics"
+    path.starts_with("/health/") || path.starts_with("/v2/health/") || path == "/metrics"
 }
 
 /// Answers a panic of a handler like any other fault of the server's own.
@@ -162,6 +166,10 @@ fn complete(response: Response, method: &Method, path: &str) -> Response {
         StatusCode::METHOD_NOT_ALLOWED => Problem::new(
             "method_not_allowed",
             format!("{path} does not take {method}; the header Allow names what it takes"),
+        ),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => Problem::new(
+            "unsupported_media_type",
+            "the body is compressed in a way that is not read; send it as it is, or by gzip or deflate",
         ),
         StatusCode::PAYLOAD_TOO_LARGE => Problem::new("payload_too_large", "the body is too large"),
         status if status.is_client_error() => Problem::new("invalid_request", status),

@@ -25,10 +25,14 @@ mod models;
 mod otlp;
 mod predict;
 mod problem;
+mod protocols;
 mod reread;
 mod state;
+mod tensors;
 mod tokens;
 mod trace;
+mod v1;
+mod v2;
 
 use std::io;
 use std::sync::Arc;
@@ -58,6 +62,8 @@ fn predict_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(predict::default_model))
         .routes(routes!(predict::model))
         .routes(routes!(predict::version))
+        .merge(v1::predict_routes())
+        .merge(v2::predict_routes())
 }
 
 /// The routes that anybody may use.
@@ -76,6 +82,8 @@ fn public_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(health::ready))
         .routes(routes!(docs::yaml))
         .routes(routes!(docs::json))
+        .merge(v1::routes())
+        .merge(v2::routes())
 }
 
 /// What Prometheus reads.
@@ -108,6 +116,7 @@ fn admin_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(admin::export::get))
         .routes(routes!(admin::lifecycle::promote))
         .routes(routes!(admin::lifecycle::rollback))
+        .merge(v2::admin_routes())
 }
 
 /// The contract: every route, what it takes and what it answers.

@@ -157,9 +157,7 @@ async fn predict(
         .map(|image| (image.name, Input::Encoded(image.bytes)))
         .unzip();
 
-    let deadline = arrival::deadline(state.config.request_timeout);
-    let scored = state.engine.predict(servable, inputs, deadline).await?;
-
+    let scored = score(state, servable, inputs).await?;
     let predictions = names.into_iter().zip(&scored).map(|(name, scored)| {
         let prediction = servable.prediction(&scored.scores, options.top_k);
         prediction.map(|prediction| Prediction {
@@ -174,11 +172,25 @@ async fn predict(
         predictions: predictions
             .ok_or_else(|| Problem::internal("a model without labels was served"))?,
     };
-    let mut response = Json(answer).into_response();
-    if let Ok(timing) = HeaderValue::from_str(&server_timing(&scored)) {
+    Ok(timed(Json(answer).into_response(), &scored))
+}
+
+/// Scores images within the time that an answer may take.
+pub(super) async fn score(
+    state: &AppState,
+    servable: &Arc<Servable>,
+    inputs: Vec<Input>,
+) -> Result<Vec<Scored>, Problem> {
+    let deadline = arrival::deadline(state.config.request_timeout);
+    Ok(state.engine.predict(servable, inputs, deadline).await?)
+}
+
+/// The same answer with where its time went.
+pub(super) fn timed(mut response: Response, scored: &[Scored]) -> Response {
+    if let Ok(timing) = HeaderValue::from_str(&server_timing(scored)) {
         response.headers_mut().insert(SERVER_TIMING, timing);
     }
-    Ok(response)
+    response
 }
 
 /// The slowest image's times, in the form of the W3C's Server Timing.

@@ -71,6 +71,14 @@ impl Problem {
     pub(super) fn code(&self) -> &'static str {
         self.code
     }
+
+    pub(super) fn is_not_found(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND
+    }
+
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
 }
 
 /// A problem as it is written.

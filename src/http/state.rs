@@ -61,6 +61,13 @@ impl AppState {
         }
     }
 
+    /// Images that one request may carry: more than the queue holds would never find a place, however
+    /// often the client tries.
+    pub(super) fn most_images(&self) -> usize {
+        let queue = self.engine.config().queue_capacity;
+        self.config.max_images_per_request.min(queue)
+    }
+
     /// Runs what may wait for the disk off the async threads.
     pub(super) async fn blocking<T, E>(
         &self,

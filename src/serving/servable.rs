@@ -6,6 +6,7 @@ use std::sync::Arc;
 use burn::tensor::Device;
 
 use super::{Prediction, Statistics};
+use crate::architecture::Node;
 use crate::evaluation::Evaluation;
 use crate::imaging::{self, Dimensions, ImagingError, Limits, Normaliser};
 use crate::network::Predictor;
@@ -19,6 +20,8 @@ pub struct Servable {
     evaluation: Option<Evaluation>,
     input: Dimensions,
     normaliser: Normaliser,
+    input_name: String,
+    output_name: String,
     network: Predictor,
     bytes: usize,
     stamp: Stamp,
@@ -47,6 +50,8 @@ impl Servable {
         })?;
         let network = Predictor::new(&stored.architecture, &stored.parameters, device)
             .map_err(VersionFault::Parameters)?;
+        let nodes = &stored.architecture.nodes;
+        let name_of = |node: Option<&Node>| node.map(|node| node.name.clone()).unwrap_or_default();
         let servable = Self {
             normaliser: stored.card.preprocessing.normaliser(input.channels),
             bytes: stored.parameters.bytes(),
@@ -55,6 +60,8 @@ impl Servable {
             card: stored.card,
             evaluation: stored.evaluation,
             input,
+            input_name: name_of(nodes.first()),
+            output_name: name_of(nodes.last()),
             network,
             stamp: stored.stamp,
             self_tested: stored.golden.is_some(),
@@ -124,6 +131,16 @@ impl Servable {
     /// none.
     pub fn is_self_tested(&self) -> bool {
         self.self_tested
+    }
+
+    /// The name of the network's first layer, which stands for its input.
+    pub fn input_name(&self) -> &str {
+        &self.input_name
+    }
+
+    /// The name of the network's last layer, which stands for its output.
+    pub fn output_name(&self) -> &str {
+        &self.output_name
     }
 
     /// How many scores the network gives for an image: as many as there are labels, or one for two

@@ -6,6 +6,7 @@ each is an example of.
     python tests/contract/record.py http://127.0.0.1:8080 contract
 """
 
+import base64
 import io
 import json
 import pathlib
@@ -57,6 +58,7 @@ def main(url, token):
     record("metrics", "GET", "/metrics", only=["irori_images_total", "irori_queue_depth"])
     record("ready", "GET", "/health/ready")
     record("live", "GET", "/health/live")
+    record_protocols(record, base64.b64encode(seven).decode())
 
     # Zeros and ones only: two classes make a report that can be taken in.
     archive = io.BytesIO()
@@ -89,6 +91,25 @@ def main(url, token):
     record("architecture", "GET", "/admin/models/bits/versions/1/export?format=json")
     h5 = ask("GET", "/admin/models/bits/versions/1/export?format=h5")
     record("import", "POST", "/admin/models/bits/versions?labels=0,1", h5, "application/octet-stream")
+
+
+def record_protocols(record, image):
+    """The answers under /v1 and /v2, which digits gives to a PNG file in base64."""
+    given = {"name": "input_layer", "shape": [1], "datatype": "BYTES", "data": [image]}
+    wanted = {"name": "dense_1", "parameters": {"classification": 3}}
+    record("v2_infer", "POST", "/v2/models/digits/infer", {"id": "seven", "inputs": [given], "outputs": [wanted]})
+    record("v2_server", "GET", "/v2")
+    record("v2_live", "GET", "/v2/health/live")
+    record("v2_ready", "GET", "/v2/health/ready")
+    record("v2_model", "GET", "/v2/models/digits")
+    record("v2_config", "GET", "/v2/models/digits/config")
+    record("v2_model_ready", "GET", "/v2/models/digits/ready")
+    record("v2_statistics", "GET", "/v2/models/stats")
+    record("v2_index", "POST", "/v2/repository/index", {})
+    record("v1_predict", "POST", "/v1/models/digits:predict", {"instances": [{"b64": image}]})
+    record("v1_classify", "POST", "/v1/models/digits:classify", {"examples": [{"image": {"b64": image}}]})
+    record("v1_status", "GET", "/v1/models/digits")
+    record("v1_metadata", "GET", "/v1/models/digits/metadata")
 
 
 if __name__ == "__main__":

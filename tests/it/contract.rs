@@ -77,14 +77,16 @@ fn every_operation_is_documented() {
                 "{name} {status} has no description"
             );
             if status.starts_with(['4', '5']) {
-                assert!(
-                    response["content"]["application/problem+json"].is_object(),
-                    "{name} {status}"
-                );
+                let form = if name.contains(" /v1/") || name.contains(" /v2") {
+                    "application/json"
+                } else {
+                    "application/problem+json"
+                };
+                assert!(response["content"][form].is_object(), "{name} {status}");
             }
         }
         assert_eq!(
-            name.contains("/admin/"),
+            name.contains("/admin/") || name.contains("/v2/repository/models/"),
             operation["security"].is_array()
                 && responses.contains_key("401")
                 && responses.contains_key("403"),

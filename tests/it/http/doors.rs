@@ -299,7 +299,24 @@ fn predictions_can_need_a_key() {
         with_key(&server, path, "x-api-key", "first").ok();
         with_key(&server, path, "authorization", "Bearer first").ok();
     }
-    for open in ["/health/ready", "/models", "/models/shade", "/openapi.json"] {
+    for path in [
+        "/v2/models/shade/infer",
+        "/v2/models/shade/versions/1/infer",
+        "/v1/models/shade:predict",
+        "/v1/models/shade/versions/1:classify",
+    ] {
+        let error = server.predict(path, b"{}").error(401);
+        assert!(error.contains("X-API-Key"), "{error}");
+        with_key(&server, path, "x-api-key", "first").error(400);
+    }
+    for open in [
+        "/health/ready",
+        "/models",
+        "/models/shade",
+        "/openapi.json",
+        "/v2/models/shade",
+        "/v1/models/shade",
+    ] {
         server.get(open).ok();
     }
     assert_eq!(server.get("/metrics").status, 200);

@@ -88,6 +88,10 @@ fn a_server_that_is_asked_to_stop_finishes_what_it_accepted() {
     });
     server.get("/health/ready").problem(503, "draining");
     server.predict("/predict", &image).problem(503, "draining");
+    server.get("/v2/health/ready").error(503);
+    server.get("/v2/health/live").ok();
+    server.predict("/v2/models/shade/infer", b"{}").error(503);
+    server.predict("/v1/models/shade:predict", b"{}").error(503);
     server.get("/health/live").ok();
 
     accepted.write_all(&image[10..]).unwrap();

@@ -12,6 +12,8 @@ mod predict;
 mod tls;
 mod training;
 mod transfer;
+mod v1;
+mod v2;
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -297,6 +299,17 @@ impl Reply {
         self.json()
     }
 
+    /// Checks that this is an error in the form of /v1 and /v2, and returns what it says.
+    #[track_caller]
+    fn error(self, status: u16) -> String {
+        assert_eq!(self.status, status, "{}", self.text());
+        assert_eq!(self.header("content-type"), "application/json");
+        let error = self.json();
+        let error = error.as_object().unwrap();
+        assert_eq!(error.keys().collect::<Vec<_>>(), ["error"]);
+        error["error"].as_str().unwrap().to_owned()
+    }
+
     /// Checks that this is a problem in its full form, and returns its detail.
     #[track_caller]
     fn problem(self, status: u16, code: &str) -> String {
@@ -315,6 +328,19 @@ impl Reply {
                 .is_some_and(|title| !title.is_empty())
         );
         problem["detail"].as_str().unwrap().to_owned()
+    }
+}
+
+/// The same without its softmax, so that what the network gives are logits.
+fn logits() -> Draft {
+    let document = json!({"layers": [
+        {"class_name": "GlobalAveragePooling2D", "config": {"name": "mean", "input_shape": [4, 4, 1]}},
+        {"class_name": "Dense", "config": {"name": "shade", "units": 2}},
+    ]});
+    Draft {
+        architecture: Architecture::from_value(&document).unwrap(),
+        outputs: Outputs::Logits,
+        ..shade(1)
     }
 }
 
