@@ -89,8 +89,8 @@ def frozen(module, images):
 
 
 def compiled(module, _):
-    # As a function with code of its own: what is compiled of the same code, for other networks and batches too, is looked
-    # through at each call, and past some number no longer compiled.
+    # As a function with code of its own: what is compiled of the same code, for other networks and batches too, is
+    # looked through at each call, and past some number no longer compiled.
     names = {"module": module}
     exec(f"def run_{id(module)}(x):\n    return module(x)", names)
     return torch.compile(names[f"run_{id(module)}"], dynamic=False, fullgraph=True)
