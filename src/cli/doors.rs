@@ -51,7 +51,7 @@ pub(super) struct DoorFlags {
     /// The certificate's private key, in PEM.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// An origin, such as https://app.example, whose pages may read answers; * for all. Several
+    /// An origin, scheme and host, whose pages may read answers; * for all. Several
     /// are separated by commas, or the flag is repeated.
     #[arg(long = "cors-origin", value_name = "ORIGIN", value_delimiter = ',')]
     cors_origins: Vec<Origin>,
