@@ -117,7 +117,7 @@ struct PredictResponse {
 #[allow(dead_code, reason = "describes the answer, which is written by hand")]
 struct ClassifyResponse {
     /// For each image all labels with their probabilities, the most probable first.
-    #[schema(value_type = Vec<Vec<Object>>, example = json!([[["7", 0.9987], ["3", 0.0009]]]))]
+    #[schema(value_type = Vec<Vec<Vec<serde_json::Value>>>, example = json!([[["7", 0.9987], ["3", 0.0009]]]))]
     results: Vec<Vec<(String, f32)>>,
 }
 

@@ -64,7 +64,7 @@ pub(super) struct LoadParameters {
 refusals!(IndexRefusals: "invalid_json", "invalid_request", "body_incomplete", "request_timeout", "payload_too_large");
 refusals!(LoadRefusals:
     "invalid_path", "invalid_json", "invalid_request", "body_incomplete", "request_timeout", "payload_too_large",
-    "not_implemented", "model_not_found", "model_unavailable",
+    "model_not_found", "model_unavailable",
 );
 
 /// List all versions
@@ -132,7 +132,7 @@ pub(super) async fn load(
     let LoadRequest { parameters } = optional(&read_body(request, &state).await?)?;
     if parameters.is_some_and(|parameters| parameters.config.is_some()) {
         return Err(Problem::new(
-            "not_implemented",
+            "invalid_request",
             "a model's configuration is made from its own files; leave \"config\" out",
         ));
     }

@@ -702,7 +702,7 @@ fn models_are_listed_unloaded_and_loaded_again() {
     server
         .predict("/models/shade/predict", &png(0, 4))
         .problem(503, "model_unloaded");
-    with_token(load, r#"{"parameters":{"config":"{}"}}"#).error(501);
+    with_token(load, r#"{"parameters":{"config":"{}"}}"#).error(400);
     assert_eq!(with_token(load, "").status, 200);
     server.infer(&good).ok();
     with_token("/v2/repository/models/nobody/load", "").error(404);
