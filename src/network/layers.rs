@@ -6,7 +6,7 @@ use rand_distr::StandardNormal;
 
 use super::activation::apply;
 use super::geometry::{center_crop, crop, resample, resize};
-use super::ops::{self, Padding, Window};
+use super::ops::{self, Padding, Window, scale_and_shift};
 use super::{Pass, Weight};
 use crate::architecture::{
     self, Activation, BatchNormalization, Conv2D, DepthwiseConv2D, Layer, LayerNormalization, Node,
@@ -135,11 +135,11 @@ pub(super) fn forward(
         Layer::DepthwiseConv2D(conv) => depthwise_conv2d(x, conv, then, weights),
         Layer::SeparableConv2D(conv) => separable_conv2d(x, conv, then, weights),
         Layer::MaxPooling2D(pooling) => {
-            let window = pooling_window(&x, pooling);
+            let window = pooling_window(size(&x), pooling);
             ops::max_pool2d(x, &window)
         }
         Layer::AveragePooling2D(pooling) => {
-            let window = pooling_window(&x, pooling);
+            let window = pooling_window(size(&x), pooling);
             ops::average_pool2d(x, &window)
         }
         Layer::GlobalMaxPooling2D { .. } => x.max_dim(1).max_dim(2),
@@ -245,18 +245,13 @@ fn separable_conv2d(
     let bias = layer.use_bias.then(|| weights.vector());
     let window = window(size(&x), &layer.window);
     let x = depthwise(x, depthwise_kernel, None, &window, Activation::Linear);
-    let point = Window {
-        size: [1, 1],
-        strides: [1, 1],
-        dilation: [1, 1],
-        padding: Padding::default(),
-    };
-    ops::conv2d(x, pointwise_kernel, bias, &point, 1, then)
+    ops::conv2d(x, pointwise_kernel, bias, &Window::POINT, 1, then)
 }
 
-fn pooling_window(x: &Tensor<4>, layer: &Pooling2D) -> Window {
+/// A pooling's window over an image of this height and width.
+pub(super) fn pooling_window(size: [usize; 2], layer: &Pooling2D) -> Window {
     window(
-        size(x),
+        size,
         &architecture::Window {
             kernel_size: layer.pool_size,
             strides: layer.strides,
@@ -332,17 +327,6 @@ fn batch_normalization(
     pass.moving
         .push((node, place + 1, blend(moving_variance, variance)));
     x
-}
-
-fn scale_and_shift(x: Tensor<4>, gamma: Option<Tensor<4>>, beta: Option<Tensor<4>>) -> Tensor<4> {
-    let x = match gamma {
-        Some(gamma) => x * gamma,
-        None => x,
-    };
-    match beta {
-        Some(beta) => x + beta,
-        None => x,
-    }
 }
 
 fn layer_normalization(

@@ -13,7 +13,7 @@ use burn::tensor::{Device, Tensor};
 use super::activation::apply;
 use crate::architecture::Activation;
 
-pub(super) use flex::{checked, fuse, padding};
+pub(super) use flex::{checked, conv2d_shape, fuse, pool2d_shape};
 pub use kernels::Update;
 
 /// Rows and columns added on each side of an image before a window slides over it.
@@ -66,6 +66,26 @@ pub struct Window {
     pub dilation: [usize; 2],
     /// What is added around the image.
     pub padding: Padding,
+}
+
+impl Window {
+    /// A single pixel at a time.
+    pub const POINT: Self = Self::whole([1, 1]);
+
+    /// A window of this size that moves by a pixel, without padding.
+    pub const fn whole(size: [usize; 2]) -> Self {
+        Self {
+            size,
+            strides: [1, 1],
+            dilation: [1, 1],
+            padding: Padding {
+                top: 0,
+                bottom: 0,
+                left: 0,
+                right: 0,
+            },
+        }
+    }
 }
 
 /// Convolves `[N, H, W, C]` with `[kh, kw, C / groups, F]` and applies `activation`: `[N, H', W', F]`.
@@ -159,6 +179,22 @@ pub fn update<const D: usize>(
         flex::update(weight, gradient, memory, update)
     } else {
         portable::update(weight, gradient, memory, update)
+    }
+}
+
+/// `x · scale + shift`, as far as there are the two.
+pub(super) fn scale_and_shift(
+    x: Tensor<4>,
+    scale: Option<Tensor<4>>,
+    shift: Option<Tensor<4>>,
+) -> Tensor<4> {
+    let x = match scale {
+        Some(scale) => x * scale,
+        None => x,
+    };
+    match shift {
+        Some(shift) => x + shift,
+        None => x,
     }
 }
 

@@ -5,7 +5,7 @@ use burn::tensor::{
     ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions},
 };
 
-use super::{Padding, Update, Window};
+use super::{Padding, Update, Window, scale_and_shift};
 
 fn channels_first(x: Tensor<4>) -> Tensor<4> {
     x.permute([0, 3, 1, 2])
@@ -69,13 +69,11 @@ pub fn batch_norm(
     let mean = mean_of(x.clone());
     let centred = x - mean.clone();
     let variance = mean_of(centred.clone() * centred.clone());
-    let mut y = centred / (variance.clone() + epsilon).sqrt();
-    if let Some(gamma) = gamma {
-        y = y * gamma.unsqueeze();
-    }
-    if let Some(beta) = beta {
-        y = y + beta.unsqueeze();
-    }
+    let y = scale_and_shift(
+        centred / (variance.clone() + epsilon).sqrt(),
+        gamma.map(Tensor::unsqueeze),
+        beta.map(Tensor::unsqueeze),
+    );
     (
         y,
         [mean, variance].map(|moment| moment.detach().flatten(0, 3)),

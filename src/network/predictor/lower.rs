@@ -1,12 +1,12 @@
 //! From layers to operations: what each layer computes, in the terms of the kernels.
 
 use burn::tensor::Device;
-use kernels::{Activation, Conv2dShape, Padding2d, Pool2dShape};
+use kernels::{Activation, Conv2dShape, Pool2dShape};
 
 use super::super::layers::{self, batch_of};
-use super::super::ops::{self, Padding, fuse};
+use super::super::ops::{self, Window, fuse};
 use super::super::{NodeWeights, Parameter, Parameters, Weight};
-use crate::architecture::{self, Architecture, Layer, Node, Padding as Pad, Shape};
+use crate::architecture::{self, Architecture, Layer, Node, Shape};
 
 /// What is computed of one image, whose values are `[height, width, channels]`.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ pub(super) struct Dense {
 #[derive(Debug)]
 pub(super) struct Affine {
     /// Height and width.
-    pub size: (usize, usize),
+    pub size: [usize; 2],
     /// A scale and a shift for each channel.
     pub channels: Vec<(f64, f64)>,
     pub activation: Activation,
@@ -94,7 +94,7 @@ pub(super) fn lowered(architecture: &Architecture, parameters: &Parameters) -> V
 
 fn lower(node: &Node, input: &Shape, weights: Vec<&Parameter>, operations: &mut Vec<Operation>) {
     let [_, height, width, channels] = batch_of(input, 1);
-    let size = (height, width);
+    let size = [height, width];
     let mut values = weights.iter().map(|parameter| parameter.values.clone());
     let mut next = |used: bool| if used { values.next() } else { None };
     match &node.layer {
@@ -137,14 +137,16 @@ fn lower(node: &Node, input: &Shape, weights: Vec<&Parameter>, operations: &mut 
         Layer::Conv2D(conv) => {
             let kernel = next(true).unwrap_or_default();
             let bias = next(conv.use_bias);
-            let shape = conv_shape(size, channels, &conv.window, conv.filters, conv.groups);
+            let window = layers::window(size, &conv.window);
+            let shape = ops::conv2d_shape(size, channels, conv.filters, &window, conv.groups);
             convolve(shape, kernel, bias, conv.activation, node, operations);
         }
         Layer::DepthwiseConv2D(conv) => {
             let kernel = next(true).unwrap_or_default();
             let bias = next(conv.use_bias);
             let outputs = channels * conv.depth_multiplier;
-            let shape = conv_shape(size, channels, &conv.window, outputs, channels);
+            let window = layers::window(size, &conv.window);
+            let shape = ops::conv2d_shape(size, channels, outputs, &window, channels);
             convolve(shape, kernel, bias, conv.activation, node, operations);
         }
         Layer::SeparableConv2D(conv) => {
@@ -152,37 +154,23 @@ fn lower(node: &Node, input: &Shape, weights: Vec<&Parameter>, operations: &mut 
             let pointwise = next(true).unwrap_or_default();
             let bias = next(conv.use_bias);
             let between = channels * conv.depth_multiplier;
-            let shape = conv_shape(size, channels, &conv.window, between, channels);
+            let window = layers::window(size, &conv.window);
+            let shape = ops::conv2d_shape(size, channels, between, &window, channels);
             let linear = architecture::Activation::Linear;
             convolve(shape, depthwise, None, linear, node, operations);
             let [_, height, width, _] = batch_of(&node.output_shape, 1);
-            let point = architecture::Window {
-                kernel_size: [1, 1],
-                strides: [1, 1],
-                padding: Pad::Valid,
-                dilation_rate: [1, 1],
-            };
-            let shape = conv_shape((height, width), between, &point, conv.filters, 1);
+            let shape =
+                ops::conv2d_shape([height, width], between, conv.filters, &Window::POINT, 1);
             convolve(shape, pointwise, bias, conv.activation, node, operations);
         }
         Layer::MaxPooling2D(pooling) => {
-            let shape = pool_shape(
-                size,
-                channels,
-                pooling.pool_size,
-                pooling.strides,
-                pooling.padding,
-            );
+            let window = layers::pooling_window(size, pooling);
+            let shape = ops::pool2d_shape(size, channels, &window);
             operations.push(Operation::MaxPool(shape));
         }
         Layer::AveragePooling2D(pooling) => {
-            let shape = pool_shape(
-                size,
-                channels,
-                pooling.pool_size,
-                pooling.strides,
-                pooling.padding,
-            );
+            let window = layers::pooling_window(size, pooling);
+            let shape = ops::pool2d_shape(size, channels, &window);
             operations.push(Operation::AveragePool(shape));
         }
         Layer::GlobalMaxPooling2D { .. } => {
@@ -223,7 +211,7 @@ fn lower(node: &Node, input: &Shape, weights: Vec<&Parameter>, operations: &mut 
     }
 }
 
-fn affine(size: (usize, usize), channels: Vec<(f64, f64)>) -> Operation {
+fn affine(size: [usize; 2], channels: Vec<(f64, f64)>) -> Operation {
     Operation::Affine(Affine {
         size,
         channels,
@@ -283,53 +271,7 @@ fn convolve(
     activate(rest, &node.output_shape, operations);
 }
 
-fn conv_shape(
-    input: (usize, usize),
-    in_channels: usize,
-    window: &architecture::Window,
-    out_channels: usize,
-    groups: usize,
-) -> Conv2dShape {
-    let window = layers::window([input.0, input.1], window);
-    Conv2dShape {
-        input,
-        in_channels,
-        out_channels,
-        kernel: window.size.into(),
-        stride: window.strides.into(),
-        dilation: window.dilation.into(),
-        padding: ops::padding(window.padding),
-        groups,
-    }
-}
-
-fn pool_shape(
-    input: (usize, usize),
-    channels: usize,
-    window: [usize; 2],
-    strides: [usize; 2],
-    padding: Pad,
-) -> Pool2dShape {
-    let padding = match padding {
-        Pad::Valid => Padding::default(),
-        Pad::Same => Padding::same([input.0, input.1], window, strides, [1, 1]),
-    };
-    Pool2dShape {
-        input,
-        channels,
-        window: window.into(),
-        stride: strides.into(),
-        padding: ops::padding(padding),
-    }
-}
-
 /// One window over the whole image.
-fn global(input: (usize, usize), channels: usize) -> Pool2dShape {
-    Pool2dShape {
-        input,
-        channels,
-        window: input,
-        stride: (1, 1),
-        padding: Padding2d::default(),
-    }
+fn global(size: [usize; 2], channels: usize) -> Pool2dShape {
+    ops::pool2d_shape(size, channels, &Window::whole(size))
 }

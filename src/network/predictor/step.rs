@@ -1,13 +1,10 @@
 //! A step: one operation with its kernel's plan, over several images at a time.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use kernels::{
-    Activation, AveragePool2d, Conv2d, Conv2dShape, Level, MaxPool2d, Padding2d, PreparedKernel,
-    softmax,
-};
+use kernels::{Activation, AveragePool2d, Conv2d, Level, MaxPool2d, PreparedKernel, softmax};
 
 use super::super::layers::{self, Weights, batch_of};
-use super::super::ops::checked;
+use super::super::ops::{Window, checked, conv2d_shape};
 use super::lower::{self, LayerOnBurn, Operation};
 
 /// One operation, and what is done to its results where they lie.
@@ -140,16 +137,7 @@ impl Work {
             Operation::Affine(affine) => {
                 let channels = affine.channels.len();
                 Self::conv2d(lower::Conv2d {
-                    shape: Conv2dShape {
-                        input: affine.size,
-                        in_channels: channels,
-                        out_channels: channels,
-                        kernel: (1, 1),
-                        stride: (1, 1),
-                        dilation: (1, 1),
-                        padding: Padding2d::default(),
-                        groups: channels,
-                    },
+                    shape: conv2d_shape(affine.size, channels, channels, &Window::POINT, channels),
                     kernel: affine.channels.iter().map(|pair| pair.0 as f32).collect(),
                     bias: affine.channels.iter().map(|pair| pair.1 as f32).collect(),
                     activation: affine.activation,

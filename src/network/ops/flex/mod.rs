@@ -251,7 +251,7 @@ pub fn checked<T>(result: Result<T, ShapeError>) -> T {
     result.unwrap_or_else(|error| unreachable!("a shape that was checked: {error}"))
 }
 
-pub fn padding(padding: Padding) -> Padding2d {
+fn padding(padding: Padding) -> Padding2d {
     Padding2d {
         top: padding.top,
         bottom: padding.bottom,
@@ -260,8 +260,35 @@ pub fn padding(padding: Padding) -> Padding2d {
     }
 }
 
-fn pair([rows, columns]: [usize; 2]) -> (usize, usize) {
-    (rows, columns)
+/// The shape of a convolution over images of this height and width.
+pub fn conv2d_shape(
+    input: [usize; 2],
+    in_channels: usize,
+    out_channels: usize,
+    window: &Window,
+    groups: usize,
+) -> Conv2dShape {
+    Conv2dShape {
+        input: input.into(),
+        in_channels,
+        out_channels,
+        kernel: window.size.into(),
+        stride: window.strides.into(),
+        dilation: window.dilation.into(),
+        padding: padding(window.padding),
+        groups,
+    }
+}
+
+/// The shape of a pooling over images of this height and width.
+pub fn pool2d_shape(input: [usize; 2], channels: usize, window: &Window) -> Pool2dShape {
+    Pool2dShape {
+        input: input.into(),
+        channels,
+        window: window.size.into(),
+        stride: window.strides.into(),
+        padding: padding(window.padding),
+    }
 }
 
 /// The activation as far as the kernels can apply it on the way out, and what is left to do.
@@ -292,16 +319,8 @@ pub fn conv2d(
 ) -> Tensor<4> {
     let [n, h, w, in_channels] = x.dims();
     let [.., out_channels] = kernel.dims();
-    let plan = checked(Conv2d::new(Conv2dShape {
-        input: (h, w),
-        in_channels,
-        out_channels,
-        kernel: pair(window.size),
-        stride: pair(window.strides),
-        dilation: pair(window.dilation),
-        padding: padding(window.padding),
-        groups,
-    }));
+    let shape = conv2d_shape([h, w], in_channels, out_channels, window, groups);
+    let plan = checked(Conv2d::new(shape));
     let (out_h, out_w) = plan.output();
     let bias = bias.unwrap_or_else(|| Tensor::zeros([out_channels], &kernel.device()));
     Tensor::from_dispatch(Dispatch::weighted(
@@ -352,13 +371,7 @@ pub fn average_pool2d(x: Tensor<4>, window: &Window) -> Tensor<4> {
 
 fn pool_shape(x: &Tensor<4>, window: &Window) -> Pool2dShape {
     let [_, h, w, channels] = x.dims();
-    Pool2dShape {
-        input: (h, w),
-        channels,
-        window: pair(window.size),
-        stride: pair(window.strides),
-        padding: padding(window.padding),
-    }
+    pool2d_shape([h, w], channels, window)
 }
 
 fn pool(x: Tensor<4>, plan: Pooling, [out_h, out_w]: [usize; 2]) -> Tensor<4> {
