@@ -65,16 +65,25 @@ pub(super) fn number(token: &str) -> Option<f64> {
         .map(|(_, number)| *number)
 }
 
-/// Writes a list of numbers, each with all the digits that f32 has.
-pub(in crate::http) fn write(numbers: &[f32], json: &mut String) {
+/// Writes a list of what `write` writes of each item.
+pub(in crate::http) fn write_list<T>(
+    items: impl IntoIterator<Item = T>,
+    json: &mut String,
+    write: impl Fn(T, &mut String),
+) {
     json.push('[');
-    for (index, &number) in numbers.iter().enumerate() {
+    for (index, item) in items.into_iter().enumerate() {
         if index > 0 {
             json.push(',');
         }
-        write_number(number, json);
+        write(item, json);
     }
     json.push(']');
+}
+
+/// Writes a list of numbers, each with all the digits that f32 has.
+pub(in crate::http) fn write(numbers: &[f32], json: &mut String) {
+    write_list(numbers, json, |&number, json| write_number(number, json));
 }
 
 /// Writes one number.

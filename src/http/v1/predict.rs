@@ -18,7 +18,7 @@ use crate::http::problem::{Problem, refusals};
 use crate::http::protocols;
 use crate::http::state::AppState;
 use crate::http::tensors::tokens;
-use crate::serving::Servable;
+use crate::serving::{Scored, Servable};
 
 /// What a request asks for.
 #[derive(Clone, Copy)]
@@ -153,18 +153,13 @@ pub(super) async fn predict(
     })
     .await?;
     let scored = score(state, &servable, inputs).await?;
-    let mut json = match format {
-        Format::Rows => "{\"predictions\":[".to_owned(),
-        Format::Columns => "{\"outputs\":[".to_owned(),
+    let member = match format {
+        Format::Rows => "predictions",
+        Format::Columns => "outputs",
     };
-    for (index, scored) in scored.iter().enumerate() {
-        if index > 0 {
-            json.push(',');
-        }
-        tokens::write(&scored.scores, &mut json);
-    }
-    json.push_str("]}");
-    Ok(timed(answer(json), &scored))
+    Ok(answer(member, &scored, |scored, json| {
+        tokens::write(&scored.scores, json);
+    }))
 }
 
 /// Classify
@@ -191,32 +186,24 @@ pub(super) async fn classify(
     })
     .await?;
     let scored = score(state, &servable, inputs).await?;
-    let mut json = "{\"results\":[".to_owned();
-    for (index, scored) in scored.iter().enumerate() {
-        if index > 0 {
-            json.push(',');
-        }
-        json.push('[');
+    Ok(answer("results", &scored, |scored, json| {
         let prediction = servable.prediction(&scored.scores, usize::MAX);
-        let all = prediction
-            .map(|prediction| prediction.top)
-            .unwrap_or_default();
-        for (index, class) in all.iter().enumerate() {
-            if index > 0 {
-                json.push(',');
-            }
+        let all = prediction.map_or_else(Vec::new, |prediction| prediction.top);
+        tokens::write_list(all, json, |class, json| {
             json.push('[');
             json.push_str(&json!(class.label).to_string());
             json.push(',');
-            tokens::write_number(class.probability, &mut json);
+            tokens::write_number(class.probability, json);
             json.push(']');
-        }
-        json.push(']');
-    }
-    json.push_str("]}");
-    Ok(timed(answer(json), &scored))
+        });
+    }))
 }
 
-fn answer(json: String) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], json).into_response()
+/// An object whose one member lists what `write` writes of each image.
+fn answer(member: &str, scored: &[Scored], write: impl Fn(&Scored, &mut String)) -> Response {
+    let mut json = format!("{{\"{member}\":");
+    tokens::write_list(scored, &mut json, write);
+    json.push('}');
+    let response = ([(header::CONTENT_TYPE, "application/json")], json).into_response();
+    timed(response, scored)
 }
