@@ -77,6 +77,17 @@ impl Default for Settings {
 }
 
 impl Server {
+    /// Serves version 2 of two, the first of which is damaged on the disk.
+    fn with_a_damaged_version() -> Self {
+        let server = Self::with(Settings {
+            versions: 2,
+            ..Settings::default()
+        });
+        let weights = "models/shade/1/weights.safetensors";
+        std::fs::write(server.folder.path().join(weights), b"damaged").unwrap();
+        server
+    }
+
     fn start() -> Self {
         Self::with(Settings::default())
     }

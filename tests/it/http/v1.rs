@@ -114,15 +114,7 @@ fn versions_and_aliases_answer_for_themselves() {
 
 #[test]
 fn a_broken_version_and_an_unloaded_model_have_come_to_their_end() {
-    let server = Server::with(Settings {
-        versions: 2,
-        ..Settings::default()
-    });
-    let weights = server
-        .folder
-        .path()
-        .join("models/shade/1/weights.safetensors");
-    std::fs::write(weights, b"damaged").unwrap();
+    let server = Server::with_a_damaged_version();
     let status = server.get("/v1/models/shade").ok();
     let broken = &status["model_version_status"][1];
     assert_eq!(

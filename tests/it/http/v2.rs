@@ -648,15 +648,7 @@ fn statistics_count_what_was_asked() {
 
 #[test]
 fn models_are_listed_unloaded_and_loaded_again() {
-    let server = Server::with(Settings {
-        versions: 2,
-        ..Settings::default()
-    });
-    let weights = server
-        .folder
-        .path()
-        .join("models/shade/1/weights.safetensors");
-    std::fs::write(weights, b"damaged").unwrap();
+    let server = Server::with_a_damaged_version();
     let index = |body: &[u8]| server.post("/v2/repository/index", "", body).ok();
     let all = index(b"");
     assert_eq!(all[0]["state"], "UNAVAILABLE");
