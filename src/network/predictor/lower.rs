@@ -1,5 +1,7 @@
 //! From layers to operations: what each layer computes, in the terms of the kernels.
 
+use std::collections::HashMap;
+
 use burn::tensor::Device;
 use kernels::{Activation, Conv2dShape, Pool2dShape};
 
@@ -74,6 +76,11 @@ pub(super) fn lowered(architecture: &Architecture, parameters: &Parameters) -> V
         at = nodes[node].inputs.first().copied();
     }
     let variables = architecture.variables();
+    let mut weights: HashMap<&str, Vec<&Parameter>> = HashMap::new();
+    for variable in &variables {
+        let own = weights.entry(variable.node_name()).or_default();
+        own.extend(parameters.get(&variable.name));
+    }
     let mut operations = Vec::new();
     for &index in chain.iter().rev() {
         let node = &nodes[index];
@@ -81,12 +88,7 @@ pub(super) fn lowered(architecture: &Architecture, parameters: &Parameters) -> V
             .inputs
             .first()
             .map_or(&node.output_shape, |&from| &nodes[from].output_shape);
-        let own = variables
-            .iter()
-            .filter(|variable| variable.node_name() == node.name);
-        let weights = own
-            .filter_map(|variable| parameters.get(&variable.name))
-            .collect();
+        let weights = weights.remove(node.name.as_str()).unwrap_or_default();
         lower(node, input, weights, &mut operations);
     }
     operations
