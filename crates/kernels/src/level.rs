@@ -82,16 +82,25 @@ pub(crate) fn store<S: Simd>(simd: S, to: &mut [f32], value: S::f32s) {
     }
 }
 
-/// `value`, or `low` if it is less; NaN stays NaN, which the processor's own maximum doesn't promise.
+/// `value`, or `low` if it is less; NaN stays NaN.
 #[inline(always)]
 pub(crate) fn at_least<S: Simd>(simd: S, value: S::f32s, low: S::f32s) -> S::f32s {
-    simd.select_f32s(simd.less_than_f32s(value, low), low, value)
+    if S::F32_LANES > 1 {
+        // x86's instruction gives its second operand where either is NaN, NEON's gives NaN.
+        simd.max_f32s(low, value)
+    } else {
+        simd.select_f32s(simd.less_than_f32s(value, low), low, value)
+    }
 }
 
 /// `value`, or `high` if it is more; NaN stays NaN.
 #[inline(always)]
 pub(crate) fn at_most<S: Simd>(simd: S, value: S::f32s, high: S::f32s) -> S::f32s {
-    simd.select_f32s(simd.greater_than_f32s(value, high), high, value)
+    if S::F32_LANES > 1 {
+        simd.min_f32s(high, value)
+    } else {
+        simd.select_f32s(simd.greater_than_f32s(value, high), high, value)
+    }
 }
 
 /// `value` held between `low` and `high`; NaN stays NaN.
