@@ -10,7 +10,7 @@ use criterion::{
 };
 use kernels::{
     Activation, AveragePool2d, BatchNorm, BatchNormGrads, Conv2d, Conv2dShape, Dense, Level,
-    MaxPool2d, Padding2d, Pool2dShape, column_sums, softmax, softmax_grad,
+    MaxPool2d, Padding2d, Pool2dShape, PreparedConv2d, column_sums, softmax, softmax_grad,
 };
 
 const BATCHES: [usize; 4] = [1, 8, 32, 128];
@@ -86,13 +86,11 @@ fn conv2d(criterion: &mut Criterion) {
                 values(batch * plan.output_len()),
             );
             let (kernel, bias) = (values(plan.kernel_len()), values(shape.out_channels));
-            let prepared = plan.prepare(kernel.clone()).unwrap();
+            let prepared =
+                PreparedConv2d::new(plan.clone(), &kernel, &bias, Activation::Relu).unwrap();
             let (mut y, mut dx, mut dkernel) = (dy.clone(), x.clone(), kernel.clone());
             group.bench_function(BenchmarkId::new("forward", batch), |bencher| {
-                bencher.iter(|| {
-                    plan.forward_prepared(&x, &prepared, Some(&bias), Activation::Relu, &mut y)
-                        .unwrap()
-                });
+                bencher.iter(|| prepared.forward(&x, &mut y).unwrap());
             });
             group.bench_function(BenchmarkId::new("grad_input", batch), |bencher| {
                 bencher.iter(|| plan.grad_input(&dy, &kernel, &mut dx).unwrap());

@@ -1,5 +1,6 @@
 //! A window moved over a padded image, its products summed over channels: what a convolution is, and the gradient of its
 //! input too.
+use crate::conv2d::Padding2d;
 use crate::grid::Grid;
 use crate::level::Level;
 use crate::matrix::MatrixMut;
@@ -22,18 +23,9 @@ impl Frame {
     }
 }
 
-/// Rows and columns of zeros around an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Margins {
-    pub top: usize,
-    pub bottom: usize,
-    pub left: usize,
-    pub right: usize,
-}
-
-impl Margins {
-    /// The frame with its margins.
-    pub fn around(self, frame: Frame) -> Frame {
+impl Padding2d {
+    /// The frame with its padding.
+    pub(crate) fn around(self, frame: Frame) -> Frame {
         Frame {
             height: frame.height + self.top + self.bottom,
             width: frame.width + self.left + self.right,
@@ -42,7 +34,7 @@ impl Margins {
     }
 
     /// How much room [`Self::pad`] needs.
-    pub fn room(self, frame: Frame) -> usize {
+    pub(crate) fn room(self, frame: Frame) -> usize {
         if self == Self::default() {
             0
         } else {
@@ -50,8 +42,8 @@ impl Margins {
         }
     }
 
-    /// Rows `from..to` of `image` and its margins: its own if there are no margins, or copies in `room`.
-    pub fn pad<'a>(
+    /// Rows `from..to` of `image` and its padding: its own if there is none, or copies in `room`.
+    pub(crate) fn pad<'a>(
         self,
         image: &'a [f32],
         frame: Frame,
@@ -102,8 +94,12 @@ pub(crate) struct Phase {
 #[derive(Debug, Clone)]
 pub(crate) struct Correlation {
     pub input: Frame,
-    pub margins: Margins,
+    pub margins: Padding2d,
     pub output: Frame,
+    /// Zeros that are written around each image of the output, for who pads it next.
+    pub border: Padding2d,
+    /// Whether an output pixel is the largest of the results of four windows: one, the next in its line, and those below.
+    pub pooled: bool,
     /// Input and output channels fall into so many groups, each computed from its own.
     pub groups: usize,
     pub phases: Vec<Phase>,
@@ -113,6 +109,9 @@ pub(crate) struct Correlation {
 
 /// Values of padded input that are copied at a time, about: 128 KiB.
 const BAND: usize = 1 << 15;
+
+/// A result that is begun and written takes as long as so many products.
+const RESULT: usize = 16;
 
 /// Lines of output, counted over the whole batch, and a range of their channels.
 pub(crate) struct Task<'a> {
@@ -125,14 +124,20 @@ impl Correlation {
     /// Fills `out` from the images in `x` and `weights`, whose rows are the chunks' and whose columns are the output's
     /// channels.
     pub fn run(&self, level: Level, x: &[f32], weights: &[f32], out: &mut [f32], finish: Finish) {
-        let lines = out.len() / (self.output.width * self.output.channels);
-        let work = out.len().saturating_mul(self.terms);
+        let lines = out.len() / self.bordered().len() * self.output.height;
         let task = Task {
             lines: (0, lines),
             column: 0,
             out: MatrixMut::new(out, self.output.channels),
         };
-        self.split(level, x, weights, task, finish, tasks(work));
+        self.split(
+            level,
+            x,
+            weights,
+            task,
+            finish,
+            self.tasks(lines / self.output.height),
+        );
     }
 
     fn split(
@@ -164,7 +169,7 @@ impl Correlation {
         let half = (out.columns() / 2).next_multiple_of(32);
         let ((first_lines, first_column, first), (second_lines, second_column, second)) =
             if pieces >= 2 && at > 0 {
-                let (first, second) = out.split_rows(at * width);
+                let (first, second) = out.split_rows(self.row(from + at) - self.row(from));
                 (
                     ((from, from + at), column, first),
                     ((from + at, to), column, second),
@@ -215,6 +220,7 @@ impl Correlation {
     ) {
         let (input, output) = (self.input, self.output);
         let row = self.margins.around(input).width * input.channels;
+        let wide = self.bordered().width;
         let (from, to) = task.lines;
         let band = self.band((to - from).min(output.height));
         let mut line = from;
@@ -222,7 +228,9 @@ impl Correlation {
             let image = line / output.height;
             let begin = line % output.height;
             let end = (begin + to - line).min(output.height).min(begin + band);
-            let base = (line - from) * output.width;
+            let start = self.row(from);
+            self.clear_border(image, (begin, end), start, &mut task.out);
+            let base = self.pixel(image, begin) - start;
 
             let needed = self
                 .phases
@@ -238,23 +246,23 @@ impl Correlation {
                 if low == high {
                     continue;
                 }
-                let ((first, step, _), (left, across, wide)) = (phase.rows, phase.columns);
+                let ((first, step, _), (left, across, count)) = (phase.rows, phase.columns);
                 let grid = Grid {
-                    width: wide,
+                    width: count,
                     input: (phase.first.0 + low * phase.steps.0 - needed.0) * row
                         + phase.first.1 * input.channels,
                     input_row: phase.steps.0 * row,
                     input_column: phase.steps.1 * input.channels,
-                    output: base + (first + low * step - begin) * output.width + left,
+                    output: base + (first + low * step - begin) * wide + left,
                     skipped: 0,
-                    output_row: step * output.width,
+                    output_row: step * wide,
                     output_column: across,
                 };
                 let product = Product {
                     factor: Factor::Broadcast,
                     x: pixels,
                     grid,
-                    rows: (0, (high - low) * wide),
+                    rows: (0, (high - low) * count),
                     chunks: &phase.chunks,
                     weights: Weights {
                         values: weights,
@@ -263,6 +271,10 @@ impl Correlation {
                     },
                     start: Start::Replace,
                     finish,
+                    windows: self.pooled.then(|| {
+                        let (down, across) = (grid.input_row / 2, grid.input_column / 2);
+                        [0, across, down, down + across]
+                    }),
                 };
                 self.run_groups(level, product, &mut task.out);
             }
@@ -270,9 +282,74 @@ impl Correlation {
         }
     }
 
+    /// How many tasks so many images are.
+    pub fn tasks(&self, images: usize) -> usize {
+        let results = images.saturating_mul(self.output.len());
+        tasks(results.saturating_mul(self.terms + RESULT))
+    }
+
+    /// An image of output with the zeros around it.
+    pub fn bordered(&self) -> Frame {
+        self.border.around(self.output)
+    }
+
+    /// The first row of the output that belongs to a line and those after it, zeros included. Lines are counted over the
+    /// whole batch.
+    fn row(&self, line: usize) -> usize {
+        let (image, line) = (line / self.output.height, line % self.output.height);
+        let first = self.pixel(image, line) - self.border.left;
+        first
+            - if line == 0 {
+                self.border.top * self.bordered().width
+            } else {
+                0
+            }
+    }
+
+    /// The row of the output that is the first pixel of a line of an image.
+    fn pixel(&self, image: usize, line: usize) -> usize {
+        let placed = self.bordered();
+        (image * placed.height + self.border.top + line) * placed.width + self.border.left
+    }
+
+    /// Writes the zeros around lines `begin..end` of an image, where `out` begins with row `base`.
+    fn clear_border(
+        &self,
+        image: usize,
+        (begin, end): (usize, usize),
+        base: usize,
+        out: &mut MatrixMut,
+    ) {
+        let Padding2d {
+            top,
+            bottom,
+            left,
+            right,
+        } = self.border;
+        let (height, width, wide) = (self.output.height, self.output.width, self.bordered().width);
+        let mut clear = |from: usize, to: usize| {
+            for row in from - base..to - base {
+                out.row(row).fill(0.0);
+            }
+        };
+        if begin == 0 {
+            let first = self.pixel(image, 0) - left;
+            clear(first - top * wide, first);
+        }
+        for line in begin..end {
+            let first = self.pixel(image, line);
+            clear(first - left, first);
+            clear(first + width, first + width + right);
+        }
+        if end == height {
+            let last = self.pixel(image, height) - left;
+            clear(last, last + bottom * wide);
+        }
+    }
+
     /// How many of `lines` of output to compute at a time, so that the copies of their input stay in the cache.
     fn band(&self, lines: usize) -> usize {
-        if self.margins == Margins::default() || self.phases.len() > 1 {
+        if self.margins == Padding2d::default() || self.phases.len() > 1 {
             return self.output.height;
         }
         let padded = self.margins.around(self.input);

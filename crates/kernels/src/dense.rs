@@ -50,6 +50,15 @@ impl Dense {
         Self { level, ..self }
     }
 
+    /// Whether so many examples are computed by several threads of the caller's pool, if it has them.
+    pub fn splits(&self, examples: usize) -> bool {
+        self.tasks(examples) > 1
+    }
+
+    fn tasks(&self, examples: usize) -> usize {
+        tasks(examples.saturating_mul(self.inputs * self.outputs))
+    }
+
     /// `y = activation(x · kernel + bias)`; the bias is one value per output.
     ///
     /// # Errors
@@ -67,7 +76,7 @@ impl Dense {
         if let Some(bias) = bias {
             length("the bias", bias.len(), self.outputs)?;
         }
-        let pieces = tasks(y.len().saturating_mul(self.inputs));
+        let pieces = self.tasks(y.len() / self.outputs);
         let bounds = activation.bounds();
         let finish = Finish {
             bias,
@@ -92,6 +101,7 @@ impl Dense {
                     },
                     start: Start::Replace,
                     finish: Finish { bias, ..finish },
+                    windows: None,
                 };
                 product.run(self.level, &mut part);
             },
@@ -133,6 +143,7 @@ impl Dense {
                             },
                             start: Start::Replace,
                             finish: Finish::NONE,
+                            windows: None,
                         };
                         product.run(self.level, &mut part.columns_mut(from, width));
                     }
@@ -177,6 +188,7 @@ impl Dense {
                     },
                     start: Start::Replace,
                     finish: Finish::NONE,
+                    windows: None,
                 };
                 product.run(self.level, &mut part);
             },

@@ -1,8 +1,8 @@
 //! The gradient of a convolution's kernel: the products of input and output gradient, summed over pixels and images.
 use rayon::prelude::*;
 
-use crate::conv2d::Conv2dShape;
-use crate::correlation::{Correlation, Frame, Margins};
+use crate::conv2d::{Conv2dShape, Padding2d};
+use crate::correlation::{Correlation, Frame};
 use crate::grid::Grid;
 use crate::level::Level;
 use crate::matrix::MatrixMut;
@@ -16,7 +16,7 @@ use crate::tasks::tasks;
 /// its rows begin at the taps, its terms are the pixels, and its weights the output gradient.
 pub(crate) struct KernelGrad {
     input: Frame,
-    margins: Margins,
+    margins: Padding2d,
     output: Frame,
     groups: usize,
     /// Rows that lie at two nested steps: all of them if taps touch in memory, or else those of one row of taps.
@@ -242,6 +242,7 @@ impl Job<'_> {
                             },
                             start: Start::Add,
                             finish: Finish::NONE,
+                            windows: None,
                         };
                         product.run(level, &mut out);
                     }

@@ -103,6 +103,13 @@ pub(crate) fn at_most<S: Simd>(simd: S, value: S::f32s, high: S::f32s) -> S::f32
     }
 }
 
+/// The larger of the two, NaN if either is.
+#[inline(always)]
+pub(crate) fn larger<S: Simd>(simd: S, a: S::f32s, b: S::f32s) -> S::f32s {
+    let larger = at_least(simd, b, a);
+    simd.select_f32s(simd.equal_f32s(a, a), larger, a)
+}
+
 /// `value` held between `low` and `high`; NaN stays NaN.
 #[inline(always)]
 pub(crate) fn clamp<S: Simd>(simd: S, value: S::f32s, low: S::f32s, high: S::f32s) -> S::f32s {

@@ -61,7 +61,7 @@ mod winograd;
 pub use activation::Activation;
 pub use aligned::Aligned;
 pub use batch_norm::{BatchNorm, BatchNormGrads};
-pub use conv2d::{Conv2d, Conv2dShape, Padding2d, PreparedKernel};
+pub use conv2d::{Conv2d, Conv2dShape, Padding2d, PreparedConv2d};
 pub use dense::Dense;
 pub use error::ShapeError;
 pub use level::Level;

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::conv2d::Padding2d;
 use crate::correlation::Frame;
 use crate::error::{ShapeError, batch, length, nonzero, volume};
-use crate::level::{Level, load, store};
+use crate::level::{Level, larger, load, store};
 use crate::tasks::{parts_mut, tasks};
 use crate::window::Axis;
 
@@ -317,15 +317,6 @@ impl Lines<'_> {
             }
         }
     }
-}
-
-/// The larger of `largest` and `value`, NaN if either is.
-#[inline(always)]
-fn larger<S: Simd>(simd: S, largest: S::f32s, value: S::f32s) -> S::f32s {
-    // Written so that a value that compares with nothing is taken, and then kept.
-    let keep = simd.less_than_or_equal_f32s(value, largest);
-    let kept = simd.select_f32s(keep, largest, value);
-    simd.select_f32s(simd.equal_f32s(largest, largest), kept, largest)
 }
 
 struct MaxForward<'a>(Lines<'a>);

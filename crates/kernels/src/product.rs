@@ -12,7 +12,7 @@ use pulp::{Simd, WithSimd};
 use crate::grid::Grid;
 use crate::level::Level;
 use crate::matrix::MatrixMut;
-use crate::tile::{Block, panel};
+use crate::tile::{Block, panel, pooled_panel};
 
 /// A product, or as much of one as a task computes.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +26,9 @@ pub(crate) struct Product<'a> {
     pub weights: Weights<'a>,
     pub start: Start,
     pub finish: Finish<'a>,
+    /// Where the four rows begin, from the start of each of the grid's, of which the output gets the largest sums: a
+    /// 2 × 2 maximum pooling of the product. There is one chunk then, which replaces what the output holds.
+    pub windows: Option<[usize; 4]>,
 }
 
 /// Terms that are summed by themselves before they join the total: few enough for their weights to stay in the cache and
@@ -144,7 +147,7 @@ impl WithSimd for Run<'_, '_> {
             while column < columns {
                 let left = columns - column;
                 // One or two rows alone are a few sums, so they take more columns at a time.
-                let few = product.rows.1 - product.rows.0 <= 2;
+                let few = product.rows.1 - product.rows.0 <= 2 && product.windows.is_none();
                 let vectors = left.div_ceil(S::F32_LANES).min(if few { 4 } else { 2 });
                 let block = Block {
                     product,
@@ -155,6 +158,10 @@ impl WithSimd for Run<'_, '_> {
                     finish,
                 };
                 match (product.factor, vectors) {
+                    _ if let Some(windows) = product.windows => match vectors {
+                        1 => pooled_panel::<S, 1>(simd, block, windows, out),
+                        _ => pooled_panel::<S, 2>(simd, block, windows, out),
+                    },
                     (Factor::Broadcast, 1) => panel::<S, 1, false>(simd, block, out),
                     (Factor::Broadcast, 2) => panel::<S, 2, false>(simd, block, out),
                     (Factor::Broadcast, _) => panel::<S, 4, false>(simd, block, out),

@@ -4,7 +4,7 @@
 use pulp::Simd;
 
 use crate::grid::Cursor;
-use crate::level::{WIDEST, at_least, at_most, clamp, load, store};
+use crate::level::{WIDEST, at_least, at_most, clamp, larger, load, store};
 use crate::matrix::MatrixMut;
 use crate::product::{Chunk, Finish, Product, Weights};
 
@@ -51,6 +51,29 @@ pub(crate) fn panel<S: Simd, const V: usize, const LANES: bool>(
     }
 }
 
+/// As [`panel`], where a row of the output is the largest of four rows of the product, which begin at `windows`.
+#[inline(always)]
+pub(crate) fn pooled_panel<S: Simd, const V: usize>(
+    simd: S,
+    block: Block,
+    windows: [usize; 4],
+    out: &mut MatrixMut,
+) {
+    let (from, to) = block.product.rows;
+    let mut cursor = Cursor::new(&block.product.grid, from);
+    let mut left = to - from;
+    if S::REGISTER_COUNT >= 32 {
+        while left >= 2 {
+            pooled_tile::<S, 8, 2, V>(simd, block, windows, &mut cursor, out);
+            left -= 2;
+        }
+    }
+    while left >= 1 {
+        pooled_tile::<S, 4, 1, V>(simd, block, windows, &mut cursor, out);
+        left -= 1;
+    }
+}
+
 /// Computes `P` rows of a block.
 #[inline(always)]
 fn tile<S: Simd, const P: usize, const V: usize, const LANES: bool>(
@@ -59,91 +82,151 @@ fn tile<S: Simd, const P: usize, const V: usize, const LANES: bool>(
     cursor: &mut Cursor,
     out: &mut MatrixMut,
 ) {
-    let Block {
-        product,
-        chunk,
-        column,
-        columns,
-        add,
-        finish,
-    } = block;
     let mut starts = [0; P];
     let mut rows = [0; P];
     for p in 0..P {
         (starts[p], rows[p]) = cursor.next();
     }
-    let weights = Weights {
-        column: product.weights.column + column,
-        ..product.weights
-    };
-    let mut first = [simd.splat_f32s(0.0); V];
-    if let Some(bias) = finish.bias {
-        let bias = &bias[column..column + columns];
-        for v in 0..V {
-            first[v] = load(simd, bias.get(v * S::F32_LANES..).unwrap_or_default());
+    let sums = block.sums::<S, P, V, LANES>(simd, &starts);
+    block.finish(simd, sums, &rows, out);
+}
+
+/// Computes `Q` rows of a block, each from four: `P` is 4 · `Q`.
+#[inline(always)]
+fn pooled_tile<S: Simd, const P: usize, const Q: usize, const V: usize>(
+    simd: S,
+    block: Block,
+    windows: [usize; 4],
+    cursor: &mut Cursor,
+    out: &mut MatrixMut,
+) {
+    let mut starts = [0; P];
+    let mut rows = [0; Q];
+    for q in 0..Q {
+        let start;
+        (start, rows[q]) = cursor.next();
+        for w in 0..4 {
+            starts[4 * q + w] = start + windows[w];
         }
     }
-    let mut sums = if LANES {
-        sum_lanes::<S, P, V>(simd, product.x, &starts, chunk, weights, first)
-    } else {
-        sum::<S, P, V>(simd, product.x, &starts, chunk, weights, first)
-    };
+    let sums = block.sums::<S, P, V, false>(simd, &starts);
+    let mut most = [[simd.splat_f32s(0.0); V]; Q];
+    for q in 0..Q {
+        for v in 0..V {
+            let line = larger(simd, sums[4 * q][v], sums[4 * q + 1][v]);
+            let below = larger(simd, sums[4 * q + 2][v], sums[4 * q + 3][v]);
+            most[q][v] = larger(simd, line, below);
+        }
+    }
+    block.finish(simd, most, &rows, out);
+}
 
-    if columns == V * S::F32_LANES {
-        if add {
-            for p in 0..P {
-                let row = &out.row(rows[p])[column..column + V * S::F32_LANES];
-                for v in 0..V {
-                    let before = load(simd, &row[v * S::F32_LANES..][..S::F32_LANES]);
-                    sums[p][v] = simd.add_f32s(before, sums[p][v]);
-                }
-            }
-        }
-        let (low, high) = finish.bounds;
-        if low > f32::NEG_INFINITY {
-            let low = simd.splat_f32s(low);
-            for p in 0..P {
-                for v in 0..V {
-                    sums[p][v] = at_least(simd, sums[p][v], low);
-                }
-            }
-        }
-        if high < f32::INFINITY {
-            let high = simd.splat_f32s(high);
-            for p in 0..P {
-                for v in 0..V {
-                    sums[p][v] = at_most(simd, sums[p][v], high);
-                }
-            }
-        }
-        for p in 0..P {
-            let row = &mut out.row(rows[p])[column..column + V * S::F32_LANES];
+impl Block<'_> {
+    /// The sums of the bias and this chunk for `P` rows that begin at `starts`.
+    #[inline(always)]
+    fn sums<S: Simd, const P: usize, const V: usize, const LANES: bool>(
+        &self,
+        simd: S,
+        starts: &[usize; P],
+    ) -> [[S::f32s; V]; P] {
+        let Block {
+            product,
+            chunk,
+            column,
+            columns,
+            finish,
+            ..
+        } = *self;
+        let weights = Weights {
+            column: product.weights.column + column,
+            ..product.weights
+        };
+        let mut first = [simd.splat_f32s(0.0); V];
+        if let Some(bias) = finish.bias {
+            let bias = &bias[column..column + columns];
             for v in 0..V {
-                store(
-                    simd,
-                    &mut row[v * S::F32_LANES..][..S::F32_LANES],
-                    sums[p][v],
-                );
+                first[v] = load(simd, bias.get(v * S::F32_LANES..).unwrap_or_default());
             }
         }
-    } else {
-        // A copy: indices into the sums themselves that aren't known at compile time would keep them in memory.
-        let sums = sums;
-        for (sums, &row) in sums.iter().zip(&rows) {
-            let row = &mut out.row(row)[column..column + columns];
-            for (&sum, to) in sums.iter().zip(row.chunks_mut(S::F32_LANES)) {
-                let sum = if add {
-                    simd.add_f32s(load(simd, to), sum)
-                } else {
-                    sum
-                };
-                let sum = clamp(
-                    simd,
-                    sum,
-                    simd.splat_f32s(finish.bounds.0),
-                    simd.splat_f32s(finish.bounds.1),
-                );
-                store(simd, to, sum);
+        if LANES {
+            sum_lanes::<S, P, V>(simd, product.x, starts, chunk, weights, first)
+        } else {
+            sum::<S, P, V>(simd, product.x, starts, chunk, weights, first)
+        }
+    }
+
+    /// Writes sums to `rows` of the output, with what is done to them on the way.
+    #[inline(always)]
+    fn finish<S: Simd, const P: usize, const V: usize>(
+        &self,
+        simd: S,
+        mut sums: [[S::f32s; V]; P],
+        rows: &[usize; P],
+        out: &mut MatrixMut,
+    ) {
+        let Block {
+            column,
+            columns,
+            add,
+            finish,
+            ..
+        } = *self;
+        if columns == V * S::F32_LANES {
+            if add {
+                for p in 0..P {
+                    let row = &out.row(rows[p])[column..column + V * S::F32_LANES];
+                    for v in 0..V {
+                        let before = load(simd, &row[v * S::F32_LANES..][..S::F32_LANES]);
+                        sums[p][v] = simd.add_f32s(before, sums[p][v]);
+                    }
+                }
+            }
+            let (low, high) = finish.bounds;
+            if low > f32::NEG_INFINITY {
+                let low = simd.splat_f32s(low);
+                for p in 0..P {
+                    for v in 0..V {
+                        sums[p][v] = at_least(simd, sums[p][v], low);
+                    }
+                }
+            }
+            if high < f32::INFINITY {
+                let high = simd.splat_f32s(high);
+                for p in 0..P {
+                    for v in 0..V {
+                        sums[p][v] = at_most(simd, sums[p][v], high);
+                    }
+                }
+            }
+            for p in 0..P {
+                let row = &mut out.row(rows[p])[column..column + V * S::F32_LANES];
+                for v in 0..V {
+                    store(
+                        simd,
+                        &mut row[v * S::F32_LANES..][..S::F32_LANES],
+                        sums[p][v],
+                    );
+                }
+            }
+        } else {
+            // A copy: indices into the sums themselves that aren't known at compile time would keep them in memory.
+            let sums = sums;
+            for (sums, &row) in sums.iter().zip(rows) {
+                let row = &mut out.row(row)[column..column + columns];
+                for (&sum, to) in sums.iter().zip(row.chunks_mut(S::F32_LANES)) {
+                    let sum = if add {
+                        simd.add_f32s(load(simd, to), sum)
+                    } else {
+                        sum
+                    };
+                    let sum = clamp(
+                        simd,
+                        sum,
+                        simd.splat_f32s(finish.bounds.0),
+                        simd.splat_f32s(finish.bounds.1),
+                    );
+                    store(simd, to, sum);
+                }
             }
         }
     }

@@ -76,7 +76,12 @@ impl Plan {
         if count == 0 {
             return;
         }
-        with_threads_awake(|| self.compute(images, count, scores));
+        let mut steps = self.stages.iter().flat_map(|stage| &stage.steps);
+        if count > 1 || steps.any(|step| step.splits(count)) {
+            with_threads_awake(|| self.compute(images, count, scores));
+        } else {
+            self.compute(images, count, scores);
+        }
     }
 
     fn compute(&self, images: &[f32], count: usize, scores: &mut [f32]) {

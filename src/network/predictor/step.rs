@@ -1,7 +1,9 @@
 //! A step: one operation with its kernel's plan, over several images at a time.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use kernels::{Activation, AveragePool2d, Conv2d, Level, MaxPool2d, PreparedKernel, softmax};
+use kernels::{
+    Activation, AveragePool2d, Conv2d, Level, MaxPool2d, Pool2dShape, PreparedConv2d, softmax,
+};
 
 use super::super::layers::{self, Weights, batch_of};
 use super::super::ops::{Window, checked, conv2d_shape};
@@ -19,12 +21,7 @@ pub(super) struct Step {
 enum Work {
     /// Nothing comes before what is done in place.
     Copy,
-    Conv2d {
-        plan: Box<Conv2d>,
-        kernel: PreparedKernel,
-        bias: Vec<f32>,
-        activation: Activation,
-    },
+    Conv2d(Box<PreparedConv2d>),
     Dense {
         plan: kernels::Dense,
         kernel: Vec<f32>,
@@ -54,7 +51,16 @@ impl Step {
                 Operation::Softmax { classes } => {
                     after(&mut steps, from, After::Softmax { classes });
                 }
+                Operation::MaxPool(shape)
+                    if steps.last_mut().is_some_and(|step| step.pool(&shape)) => {}
                 operation => {
+                    let operation = match operation {
+                        Operation::Conv2d(conv) => {
+                            Operation::Conv2d(Self::surround(&mut steps, conv))
+                        }
+                        operation => operation,
+                    };
+                    let from = steps.last().map_or(input, |step| step.output);
                     let (work, output) = Work::new(operation);
                     steps.push(Self {
                         work,
@@ -80,26 +86,60 @@ impl Step {
         }
     }
 
+    /// Makes a pooling part of the step, if it can, and answers whether it has.
+    fn pool(&mut self, shape: &Pool2dShape) -> bool {
+        self.change(|conv| conv.pool(shape))
+    }
+
+    /// The convolution without its padding, if the last step can write that around its output; else as it is.
+    fn surround(steps: &mut [Self], mut conv: lower::Conv2d) -> lower::Conv2d {
+        if let Some(last) = steps.last_mut() {
+            last.change(
+                |before| match before.surround(&checked(Conv2d::new(conv.shape))) {
+                    Some(shape) => {
+                        conv.shape = shape;
+                        true
+                    }
+                    None => false,
+                },
+            );
+        }
+        conv
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut PreparedConv2d) -> bool) -> bool {
+        let Work::Conv2d(conv) = &mut self.work else {
+            return false;
+        };
+        let changed = self.after.is_empty() && change(conv);
+        self.output = conv.output_len();
+        changed
+    }
+
     /// Bytes of weights that the step reads.
     pub fn weights(&self) -> usize {
         let numbers = match &self.work {
-            Work::Conv2d { plan, .. } => plan.kernel_len(),
+            Work::Conv2d(conv) => conv.kernel_len(),
             Work::Dense { kernel, .. } => kernel.len(),
             _ => 0,
         };
         numbers * size_of::<f32>()
     }
 
+    /// Whether so many images are computed by several threads, if there are.
+    pub fn splits(&self, count: usize) -> bool {
+        match &self.work {
+            Work::Conv2d(conv) => conv.splits(count),
+            Work::Dense { plan, .. } => plan.splits(count),
+            _ => false,
+        }
+    }
+
     /// Computes `count` images.
     pub fn run(&self, x: &[f32], count: usize, y: &mut [f32]) {
         match &self.work {
             Work::Copy => y.copy_from_slice(x),
-            Work::Conv2d {
-                plan,
-                kernel,
-                bias,
-                activation,
-            } => checked(plan.forward_prepared(x, kernel, Some(bias), *activation, y)),
+            Work::Conv2d(conv) => checked(conv.forward(x, y)),
             Work::Dense {
                 plan,
                 kernel,
@@ -175,14 +215,14 @@ impl Work {
 
     fn conv2d(conv: lower::Conv2d) -> (Self, usize) {
         let plan = checked(Conv2d::new(conv.shape));
-        let output = plan.output_len();
-        let work = Self::Conv2d {
-            kernel: checked(plan.prepare(conv.kernel)),
-            plan: Box::new(plan),
-            bias: conv.bias,
-            activation: conv.activation,
-        };
-        (work, output)
+        let conv = checked(PreparedConv2d::new(
+            plan,
+            &conv.kernel,
+            &conv.bias,
+            conv.activation,
+        ));
+        let output = conv.output_len();
+        (Self::Conv2d(Box::new(conv)), output)
     }
 }
 

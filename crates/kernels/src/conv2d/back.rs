@@ -1,6 +1,6 @@
 //! The gradient of a convolution's input, which is itself a correlation.
-use super::{Conv2d, Conv2dShape};
-use crate::correlation::{Correlation, Margins, Phase};
+use super::{Conv2d, Conv2dShape, Padding2d};
+use crate::correlation::{Correlation, Phase};
 use crate::product::Chunk;
 use crate::transpose::transpose;
 use crate::window::{Tap, offsets};
@@ -58,13 +58,15 @@ impl Conv2d {
         }
         let plan = Correlation {
             input: self.output,
-            margins: Margins {
+            margins: Padding2d {
                 top,
                 bottom,
                 left,
                 right,
             },
             output: self.forward.input,
+            border: Padding2d::default(),
+            pooled: false,
             groups,
             phases,
             terms: (size.0 * size.1 * outputs).div_ceil(vertical.stride * horizontal.stride),

@@ -1,9 +1,11 @@
 //! Two-dimensional convolution.
 mod back;
+mod prepared;
+
+pub use prepared::PreparedConv2d;
 
 use crate::activation::Activation;
-use crate::aligned::Aligned;
-use crate::correlation::{Correlation, Frame, Margins, Phase};
+use crate::correlation::{Correlation, Frame, Phase};
 use crate::error::{ShapeError, batch, length, nonzero, terms, volume};
 use crate::kernel_grad::KernelGrad;
 use crate::level::Level;
@@ -61,13 +63,6 @@ pub struct Conv2d {
     forward: Correlation,
     winograd: Option<Winograd>,
     level: Level,
-}
-
-/// A kernel with what a convolution derives from it, made by [`Conv2d::prepare`].
-#[derive(Debug, Clone)]
-pub struct PreparedKernel {
-    kernel: Vec<f32>,
-    turned: Option<Aligned>,
 }
 
 impl Conv2d {
@@ -168,13 +163,10 @@ impl Conv2d {
         };
         let forward = Correlation {
             input,
-            margins: Margins {
-                top: padding.top,
-                bottom: padding.bottom,
-                left: padding.left,
-                right: padding.right,
-            },
+            margins: padding,
             output,
+            border: Padding2d::default(),
+            pooled: false,
             groups,
             phases: vec![phase],
             terms: kernel.0 * kernel.1 * (in_channels / groups),
@@ -206,6 +198,11 @@ impl Conv2d {
         (self.output.height, self.output.width)
     }
 
+    /// Whether the image is copied to be padded.
+    fn pads(&self) -> bool {
+        self.winograd.is_none() && self.forward.margins != Padding2d::default()
+    }
+
     /// Values in an input image.
     pub fn input_len(&self) -> usize {
         self.forward.input.len()
@@ -235,67 +232,6 @@ impl Conv2d {
         y: &mut [f32],
     ) -> Result<(), ShapeError> {
         self.check(x.len(), kernel.len(), y.len())?;
-        let turned = self
-            .winograd
-            .as_ref()
-            .map(|winograd| winograd.turn(self.level, kernel));
-        self.forward_turned(x, kernel, turned.as_deref(), bias, activation, y)
-    }
-
-    /// The kernel with what [`forward`](Self::forward) derives from it on every call, for a kernel that stays the same.
-    ///
-    /// # Errors
-    ///
-    /// [`ShapeError::Length`] if the kernel doesn't have the length that the shape gives it.
-    pub fn prepare(&self, kernel: Vec<f32>) -> Result<PreparedKernel, ShapeError> {
-        length("the kernel", kernel.len(), self.kernel_len)?;
-        let turned = self
-            .winograd
-            .as_ref()
-            .map(|winograd| winograd.turn(self.level, &kernel));
-        Ok(PreparedKernel { kernel, turned })
-    }
-
-    /// As [`forward`](Self::forward), bit for bit, with a kernel that [`prepare`](Self::prepare) made for this shape.
-    ///
-    /// # Errors
-    ///
-    /// [`ShapeError::Length`] if a slice doesn't have the length that the shape gives it.
-    pub fn forward_prepared(
-        &self,
-        x: &[f32],
-        kernel: &PreparedKernel,
-        bias: Option<&[f32]>,
-        activation: Activation,
-        y: &mut [f32],
-    ) -> Result<(), ShapeError> {
-        self.check(x.len(), kernel.kernel.len(), y.len())?;
-        // Another shape may have kernels of the same length and need something else derived from them.
-        let turned = kernel.turned.as_ref().map_or(0, |turned| turned.len());
-        length(
-            "the prepared kernel",
-            turned,
-            self.winograd.as_ref().map_or(0, Winograd::turned_len),
-        )?;
-        self.forward_turned(
-            x,
-            &kernel.kernel,
-            kernel.turned.as_deref(),
-            bias,
-            activation,
-            y,
-        )
-    }
-
-    fn forward_turned(
-        &self,
-        x: &[f32],
-        kernel: &[f32],
-        turned: Option<&[f32]>,
-        bias: Option<&[f32]>,
-        activation: Activation,
-        y: &mut [f32],
-    ) -> Result<(), ShapeError> {
         if let Some(bias) = bias {
             length("the bias", bias.len(), self.shape.out_channels)?;
         }
@@ -304,15 +240,16 @@ impl Conv2d {
             bias,
             bounds: bounds.unwrap_or(Finish::NONE.bounds),
         };
-        match (&self.winograd, turned) {
-            (Some(winograd), Some(turned)) => {
+        match &self.winograd {
+            Some(winograd) => {
                 let again = Again {
                     direct: &self.forward,
                     kernel,
                 };
-                winograd.run(self.level, x, turned, y, finish, &again);
+                let turned = winograd.turn(self.level, kernel);
+                winograd.run(self.level, x, &turned, y, finish, &again);
             }
-            _ => self.forward.run(self.level, x, kernel, y, finish),
+            None => self.forward.run(self.level, x, kernel, y, finish),
         }
         if bounds.is_none() {
             activation.apply(self.level, y);

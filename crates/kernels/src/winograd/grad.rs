@@ -149,6 +149,7 @@ impl<M: Lines<TAPS, TILE, PATCH>, const TAPS: usize, const TILE: usize, const PA
             },
             start: Start::Add,
             finish: Finish::NONE,
+            windows: None,
         };
         product.run(level, &mut MatrixMut::new(sums, outputs));
     }

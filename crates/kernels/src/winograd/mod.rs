@@ -18,7 +18,8 @@ use self::kernels::Turn;
 use self::lines::{F22, F43, Lines};
 use self::tiles::{FromTile, ToTile};
 use crate::aligned::{Aligned, LINE};
-use crate::correlation::{Correlation, Frame, Margins, Task};
+use crate::conv2d::Padding2d;
+use crate::correlation::{Correlation, Frame, Task};
 use crate::grid::Grid;
 use crate::level::Level;
 use crate::matrix::MatrixMut;
@@ -73,11 +74,6 @@ impl Winograd {
         }
     }
 
-    /// Values in the transformed kernel.
-    pub fn turned_len(&self) -> usize {
-        filter!(self, filter => filter.turned_len())
-    }
-
     /// The kernel, `[taps, taps, input channels, output channels]`, transformed: `[positions, input channels, output channels]`.
     pub fn turn(&self, level: Level, kernel: &[f32]) -> Aligned {
         filter!(self, filter => filter.turn(level, kernel))
@@ -96,6 +92,11 @@ impl Winograd {
         filter!(self, filter => filter.run(level, x, turned, out, finish, again));
     }
 
+    /// How many tasks so many images are.
+    pub fn tasks(&self, images: usize) -> usize {
+        filter!(self, filter => filter.tasks(images))
+    }
+
     /// Fills `dkernel` from the images in `x` and the gradients of their outputs; answers whether it has. It hasn't if the
     /// batch is too small to be worth it, or if something isn't finite, which may be this method's doing.
     pub fn grad_kernel(&self, level: Level, x: &[f32], dy: &[f32], dkernel: &mut [f32]) -> bool {
@@ -109,7 +110,7 @@ pub(crate) struct Filter<M, const TAPS: usize, const TILE: usize, const PATCH: u
     lines: PhantomData<M>,
     input: Frame,
     output: Frame,
-    margins: Margins,
+    margins: Padding2d,
     /// Lines of tiles in an image, and tiles in a line.
     tiles: (usize, usize),
     chunks: Vec<Chunk>,
@@ -144,7 +145,7 @@ impl<M: Lines<TAPS, TILE, PATCH>, const TAPS: usize, const TILE: usize, const PA
         if tiles.0 * tiles.1 * (products + transforms) >= direct {
             return None;
         }
-        let margins = Margins {
+        let margins = Padding2d {
             bottom: tiles.0 * TILE + PATCH - TILE - input.height - margins.top,
             right: tiles.1 * TILE + PATCH - TILE - input.width - margins.left,
             ..margins
@@ -185,8 +186,6 @@ impl<M: Lines<TAPS, TILE, PATCH>, const TAPS: usize, const TILE: usize, const PA
     ) {
         let images = out.len() / self.output.len();
         let lines = images * self.tiles.0;
-        let work =
-            lines * self.tiles.1 * Self::POSITIONS * self.input.channels * self.output.channels;
         let task = Task {
             lines: (0, lines),
             column: 0,
@@ -200,7 +199,13 @@ impl<M: Lines<TAPS, TILE, PATCH>, const TAPS: usize, const TILE: usize, const PA
             finish,
             again,
         };
-        call.split(task, tasks(work));
+        call.split(task, self.tasks(images));
+    }
+
+    /// How many tasks so many images are.
+    fn tasks(&self, images: usize) -> usize {
+        let tiles = images.saturating_mul(self.tiles.0 * self.tiles.1);
+        tasks(tiles.saturating_mul(self.turned_len()))
     }
 
     /// The first row of output of a line of tiles, counted over the whole batch.
@@ -374,6 +379,7 @@ impl<M: Lines<TAPS, TILE, PATCH>, const TAPS: usize, const TILE: usize, const PA
                 },
                 start: Start::Replace,
                 finish: Finish::NONE,
+                windows: None,
             };
             let sums = &mut sums[position * block.sum_stride()..][..(to - from) * block.columns];
             product.run(level, &mut MatrixMut::new(sums, block.columns));

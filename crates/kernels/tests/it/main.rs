@@ -4,5 +4,6 @@ mod dense;
 mod elementwise;
 mod peak;
 mod pool;
+mod prepared;
 mod reference;
 mod update;
