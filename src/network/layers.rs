@@ -4,7 +4,6 @@ use burn::tensor::{Tensor, TensorData, activation as burn_activation, ops::PadMo
 use rand::RngExt;
 use rand_distr::StandardNormal;
 
-use super::activation::apply;
 use super::geometry::{center_crop, crop, resample, resize};
 use super::ops::{self, Padding, Window, scale_and_shift};
 use super::{Pass, Weight};
@@ -125,7 +124,7 @@ pub(super) fn forward(
     let output = &node.output_shape;
     match &node.layer {
         Layer::Input | Layer::Augmentation(_) => x,
-        Layer::Activation(_) | Layer::Softmax => apply(then, x),
+        Layer::Activation(_) | Layer::Softmax => ops::activated(x, then),
         Layer::Dense(dense) => {
             let kernel = weights.matrix();
             let bias = dense.use_bias.then(|| weights.vector());

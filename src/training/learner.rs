@@ -6,6 +6,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::Compile;
+use crate::network::ops::Memory;
 use crate::network::{Network, Output};
 
 /// A network with its loss, and with what its optimizer remembers.
@@ -14,6 +15,8 @@ pub struct Learner {
     optimizer: ModuleOptimizer,
     compile: Compile,
     rng: ChaCha8Rng,
+    /// Steps make tensors of the sizes of the step before.
+    _memory: Memory,
 }
 
 impl Learner {
@@ -27,6 +30,7 @@ impl Learner {
             optimizer: compile.optimizer.init(),
             compile,
             rng,
+            _memory: Memory::new(),
         }
     }
 

@@ -13,6 +13,7 @@ use burn::tensor::{Device, Tensor};
 use super::activation::apply;
 use crate::architecture::Activation;
 
+pub use flex::Memory;
 pub(super) use flex::{checked, conv2d_shape, fuse, pool2d_shape};
 pub use kernels::Update;
 
@@ -131,6 +132,18 @@ pub fn dense(
             activation,
             portable::dense(rows, kernel, bias).reshape(extents),
         )
+    }
+}
+
+/// `activation(x)`.
+pub fn activated(x: Tensor<4>, activation: Activation) -> Tensor<4> {
+    if is_flex(&x.device()) {
+        match flex::fuse(activation) {
+            (kernels::Activation::Linear, rest) => apply(rest, x),
+            (fused, rest) => apply(rest, flex::activated(x, fused)),
+        }
+    } else {
+        apply(activation, x)
     }
 }
 

@@ -12,7 +12,7 @@ use burn::backend::{
 use burn::tensor::{Shape, Tensor};
 use kernels::{BatchNorm, BatchNormGrads};
 
-use super::{Values, checked, fill};
+use super::{Values, checked, fill, memory};
 
 /// `(y, moments)` of `(x, gamma, beta)`; the moments are the means, then the variances.
 #[backend_extension(Flex, Autodiff)]
@@ -74,6 +74,8 @@ impl Backward<Flex, 3> for NormalizedBackward {
             };
             plan.grad(&x, Some(&gamma), mean, variance, &dy, grads)
         });
+        memory::keep(dy);
+        memory::keep(x);
         let [x_node, gamma_node, beta_node] = ops.parents;
         if let Some(node) = x_node {
             gradients.register::<Flex>(node.id, dx);

@@ -4,7 +4,9 @@
 //! The extension has one operation with weights (convolution, dense) and one without (pooling); the
 //! kernels' plans say which it is. `Autodiff` registers the backward passes by hand.
 
+mod activated;
 mod batch_norm;
+mod memory;
 mod update;
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
@@ -23,7 +25,9 @@ use kernels::{
 use super::{Padding, Window};
 use crate::architecture;
 
+pub use activated::activated;
 pub use batch_norm::batch_norm;
+pub use memory::Memory;
 pub use update::update;
 
 /// A plan of an operation with weights, and what is applied to its result on the way out.
@@ -114,13 +118,10 @@ impl Backward<Flex, 3> for WeightedBackward {
         let dy = gradients.consume::<Flex>(&ops.node);
         let dy = match y {
             // From here on the gradient of the sum, before the activation.
-            Some(y) => fill(y.shape(), |dsum| {
-                let (y, dy) = (Values::of(&y), Values::of(&dy));
-                plan.activation.grad(Level::default(), &y, &dy, dsum)
-            }),
+            Some(y) => activated::before(plan.activation, y, dy),
             None => dy,
         };
-        let dy = Values::of(&dy);
+        let dy = Values::new(dy);
         let [x_node, kernel_node, bias_node] = ops.parents;
         if let Some(node) = x_node {
             let kernel = Values::of(&kernel);
@@ -144,6 +145,8 @@ impl Backward<Flex, 3> for WeightedBackward {
             });
             gradients.register::<Flex>(node.id, dbias);
         }
+        memory::keep(dy.0);
+        memory::keep(x);
     }
 }
 
@@ -169,6 +172,8 @@ impl Backward<Flex, 1> for PooledBackward {
             });
             gradients.register::<Flex>(node.id, dx);
         }
+        memory::keep(dy);
+        memory::keep(x);
     }
 }
 
@@ -223,6 +228,14 @@ impl Values {
     fn of(tensor: &FlexTensor) -> Self {
         Self(tensor.to_contiguous())
     }
+
+    fn new(tensor: FlexTensor) -> Self {
+        if tensor.is_contiguous() {
+            Self(tensor)
+        } else {
+            Self::of(&tensor)
+        }
+    }
 }
 
 impl std::ops::Deref for Values {
@@ -237,7 +250,7 @@ impl std::ops::Deref for Values {
 
 /// A new tensor that `kernel` fills.
 fn fill(shape: Shape, kernel: impl FnOnce(&mut [f32]) -> Result<(), ShapeError>) -> FlexTensor {
-    let mut values = vec![0.0f32; shape.num_elements()];
+    let mut values = memory::take(shape.num_elements());
     checked(kernel(&mut values));
     tensor(values, shape)
 }
