@@ -164,15 +164,14 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Images that are in the engine now, by model; those that have had none for a while are left
-    /// out.
-    pub fn depths(&self) -> Vec<(String, usize)> {
-        self.0.places.taken()
+    /// Images of a model that are in the engine now.
+    pub fn depth_of(&self, model: &str) -> usize {
+        self.0.places.taken_by(model)
     }
 
     /// Images that are in the engine now.
     pub fn depth(&self) -> usize {
-        self.depths().iter().map(|(_, images)| images).sum()
+        self.0.places.taken()
     }
 
     /// The settings the engine runs with.

@@ -132,10 +132,16 @@ impl Models {
         loaded.collect()
     }
 
-    /// Every version in memory: those that are served by name, then those asked for by number.
+    /// Every version in memory, once: those that are served by name, then those asked for by number.
     pub fn in_memory(&self) -> Vec<Arc<Servable>> {
         let mut servables = self.serving();
-        servables.extend(self.loaded.all());
+        // One that has just come to be served by name is in both places for a moment.
+        let mut beside = self.loaded.all();
+        beside.retain(|s| {
+            let is_same = |t: &Arc<Servable>| (t.model(), t.version()) == (s.model(), s.version());
+            !servables.iter().any(is_same)
+        });
+        servables.extend(beside);
         servables
     }
 

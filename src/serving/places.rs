@@ -81,14 +81,20 @@ impl Places {
         Ok(images.into_iter().map(place).collect())
     }
 
-    /// Images in the engine, by model.
-    pub(super) fn taken(&self) -> Vec<(String, usize)> {
+    /// Images of a model in the engine.
+    pub(super) fn taken_by(&self, model: &str) -> usize {
         let models = self.lock();
-        let taken = models.iter().map(|(model, places)| {
-            let taken = self.capacity - places.available_permits().min(self.capacity);
-            (model.clone(), taken)
-        });
-        taken.collect()
+        models.get(model).map_or(0, |places| self.taken_of(places))
+    }
+
+    /// Images in the engine.
+    pub(super) fn taken(&self) -> usize {
+        let models = self.lock();
+        models.values().map(|places| self.taken_of(places)).sum()
+    }
+
+    fn taken_of(&self, places: &Semaphore) -> usize {
+        self.capacity.saturating_sub(places.available_permits())
     }
 
     /// Notes that an image was answered so long after the one before it.
@@ -105,10 +111,9 @@ impl Places {
 
     /// How long it will take to answer what is in the engine now.
     fn retry_after(&self) -> Duration {
-        let images: usize = self.taken().iter().map(|(_, taken)| taken).sum();
         let pace = f64::from_bits(self.pace.load(Ordering::Relaxed));
         let (least, most) = RETRY_AFTER;
-        Duration::from_secs_f64((images as f64 * pace).ceil().clamp(least, most))
+        Duration::from_secs_f64((self.taken() as f64 * pace).ceil().clamp(least, most))
     }
 
     fn of(&self, model: &str) -> Arc<Semaphore> {

@@ -61,13 +61,7 @@ impl Collector for Observed {
             Some(&Unit::Bytes),
             self.bodies.taken() as f64,
         )?;
-        gauge(
-            encoder,
-            "queue_depth",
-            "Images being decoded, waiting or computed",
-            None,
-            self.engine.depth() as f64,
-        )?;
+        self.queues(encoder)?;
         let capacity = self.engine.config().queue_capacity as f64;
         gauge(
             encoder,
@@ -82,6 +76,21 @@ impl Collector for Observed {
 }
 
 impl Observed {
+    fn queues(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
+        let mut family = encoder.encode_descriptor(
+            "queue_depth",
+            "Images being decoded, waiting or computed",
+            None,
+            MetricType::Gauge,
+        )?;
+        for name in self.models.names() {
+            family
+                .encode_family(&[("model", name.as_str())])?
+                .encode_gauge(&(self.engine.depth_of(&name) as f64))?;
+        }
+        Ok(())
+    }
+
     fn models(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
         let serving = self.models.serving();
         let unavailable = self.models.names().len().saturating_sub(serving.len());
@@ -92,14 +101,15 @@ impl Observed {
             None,
             unavailable as f64,
         )?;
-        self.states(encoder, &serving)?;
+        let in_memory = self.models.in_memory();
+        self.states(encoder, &serving, &in_memory)?;
         let bytes = |servable: &Servable| Some(servable.bytes() as f64);
         of_versions(
             encoder,
             "model_loaded",
             "Weights in memory",
             Some(&Unit::Bytes),
-            &self.models.in_memory(),
+            &in_memory,
             bytes,
         )?;
         let accuracy = |servable: &Servable| Some(servable.evaluation()?.accuracy);
@@ -108,7 +118,7 @@ impl Observed {
             "model_accuracy",
             "Accuracy on held-out images",
             None,
-            &serving,
+            &in_memory,
             accuracy,
         )?;
         let loss = |servable: &Servable| servable.evaluation()?.loss;
@@ -117,7 +127,7 @@ impl Observed {
             "model_loss",
             "Mean loss on held-out images",
             None,
-            &serving,
+            &in_memory,
             loss,
         )?;
         let f1 = |servable: &Servable| Some(servable.evaluation()?.macro_average.f1);
@@ -126,24 +136,34 @@ impl Observed {
             "model_macro_f1",
             "F1 on held-out images, averaged over the classes",
             None,
-            &serving,
+            &in_memory,
             f1,
         )
     }
 
     /// One series for each state that a version can be in, 1 for that in which it is.
-    fn states(&self, encoder: &mut DescriptorEncoder, serving: &[Arc<Servable>]) -> fmt::Result {
+    fn states(
+        &self,
+        encoder: &mut DescriptorEncoder,
+        serving: &[Arc<Servable>],
+        in_memory: &[Arc<Servable>],
+    ) -> fmt::Result {
         let mut family = encoder.encode_descriptor(
             "model_state",
-            "1 for the state that a version is in: serving where its model's name stands for it, else standby",
+            "1 for the state that a version is in: serving where its model's name stands for it, else loaded or unloaded",
             None,
             MetricType::Gauge,
         )?;
         for ((model, version), _) in self.models.statistics() {
-            let is_serving = serving
-                .iter()
-                .any(|s| s.model() == model && s.version() == version);
-            for (state, is_it) in [("serving", is_serving), ("standby", !is_serving)] {
+            let is_it = |s: &Arc<Servable>| s.model() == model && s.version() == version;
+            let now = if serving.iter().any(is_it) {
+                "serving"
+            } else if in_memory.iter().any(is_it) {
+                "loaded"
+            } else {
+                "unloaded"
+            };
+            for state in ["serving", "loaded", "unloaded"] {
                 let labels = StateLabels {
                     model: model.clone(),
                     version,
@@ -151,7 +171,7 @@ impl Observed {
                 };
                 family
                     .encode_family(&labels)?
-                    .encode_gauge(&i64::from(is_it))?;
+                    .encode_gauge(&i64::from(state == now))?;
             }
         }
         Ok(())

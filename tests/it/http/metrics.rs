@@ -36,13 +36,13 @@ fn the_text_is_whole_and_counts_what_happened() {
         "irori_prediction_failures_total{model=\"shade\",version=\"1\",code=\"image_unrecognised\"} 1",
         "irori_prediction_seconds_count{model=\"shade\",version=\"1\"} 1",
         "irori_model_state{model=\"shade\",version=\"1\",state=\"serving\"} 1",
-        "irori_model_state{model=\"shade\",version=\"1\",state=\"standby\"} 0",
+        "irori_model_state{model=\"shade\",version=\"1\",state=\"unloaded\"} 0",
         "irori_http_request_duration_seconds_count{route=\"/predict\",method=\"POST\"} 2",
         "irori_compute_seconds_count{model=\"shade\",version=\"1\"} 1",
         "irori_queue_seconds_count{model=\"shade\",version=\"1\"} 1",
         "irori_decode_seconds_count{model=\"shade\",version=\"1\"} 1",
         "irori_batch_size_sum{model=\"shade\",version=\"1\"} 1.0",
-        "irori_queue_depth 0.0",
+        "irori_queue_depth{model=\"shade\"} 0.0",
         "irori_queue_capacity 256.0",
         "irori_model_accuracy{model=\"shade\",version=\"1\"} 0.75",
         "irori_model_loss{model=\"shade\",version=\"1\"} 0.25",
@@ -197,6 +197,16 @@ fn the_series_of_a_deleted_version_go_and_the_others_stay() {
         text.lines().filter(|line| line.contains(&label)).count()
     };
     assert!(series(1) > 0 && series(2) > 0);
+    // The newest one is served; the other one was asked for by its number.
+    let state = |series: &str| {
+        value(
+            &server,
+            &format!("irori_model_state{{model=\"shade\",{series}}}"),
+        )
+    };
+    assert_eq!(state("version=\"2\",state=\"serving\""), 1.0);
+    assert_eq!(state("version=\"1\",state=\"loaded\""), 1.0);
+    assert_eq!(state("version=\"1\",state=\"serving\""), 0.0);
     let deleted = server.admin_delete("/admin/models/shade/versions/1");
     assert!(deleted.status < 300, "{deleted:?}");
     assert_eq!(series(1), 0);

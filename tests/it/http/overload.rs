@@ -33,7 +33,7 @@ fn a_full_queue_answers_429_with_when_to_come_back() {
             server
                 .get("/metrics")
                 .text()
-                .contains("irori_queue_depth 2")
+                .contains("irori_queue_depth{model=\"shade\"} 2")
         });
         let image = png(0, 4);
         let (content_type, body) =

@@ -79,14 +79,7 @@ fn a_full_queue_refuses_its_model_alone_and_loses_nothing() {
         // Another model has its own places, and a full batch does not wait.
         let other = engine.predict(&b, pixels(4), soon()).await.unwrap();
         assert_eq!(other[0].timings.batch, 4);
-        assert_eq!(
-            engine
-                .depths()
-                .iter()
-                .map(|(_, images)| images)
-                .sum::<usize>(),
-            3
-        );
+        assert_eq!((engine.depth_of(a.model()), engine.depth()), (3, 3));
         let last = engine.predict(&a, pixels(1), soon()).await.unwrap();
         assert_eq!(last[0].timings.batch, 4);
         assert_eq!(accepted.await.unwrap().unwrap().len(), 3);
