@@ -15,6 +15,7 @@ use super::problem::Problem;
 use super::protocols;
 use super::state::AppState;
 use super::trace::{Place, TRACERESPONSE};
+use super::v1;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest request id that is taken over from a client.
@@ -34,6 +35,7 @@ pub(super) async fn observe(
     // Label values come from the list of routes, so that nobody can make series by guessing paths.
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+    let route = v1::with_verb(route, &method, &path);
     let span = tracing::info_span!(
         "request",
         id = id.to_str().unwrap_or_default(),
@@ -72,9 +74,9 @@ pub(super) async fn observe(
         let problem = response.extensions().get::<Problem>().map(Problem::code);
         state
             .metrics
-            .request(route, &method, status, elapsed, problem);
+            .request(&route, &method, status, elapsed, problem);
         #[cfg(feature = "otlp")]
-        super::otlp::answered(&tracing::Span::current(), &method, route, status);
+        super::otlp::answered(&tracing::Span::current(), &method, &route, status);
         response
     }
     .instrument(span)

@@ -4,14 +4,17 @@
 //! `util/json_tensor.cc` of tensorflow/serving.
 //!
 //! A request names its verb behind the model, as in `/v1/models/digits:predict`, which is no part of a
-//! path to the router: the verb is split off by hand, and [`contract`] says what the routes are.
+//! path to the router: the verb is split off by hand, [`contract`] says what the routes are, and
+//! [`with_verb`] what they are counted as.
 
 mod predict;
 mod request;
 mod status;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use axum::http::Method;
 use axum::routing::post;
 use serde::Deserialize;
 use utoipa::openapi::path::{Parameter, PathItem};
@@ -92,6 +95,16 @@ pub(super) fn predict_routes() -> OpenApiRouter<AppState> {
         .route("/v1/models/{model}/labels/{label}", post(predict::of_label))
         .layer(protocols::unpacking())
         .layer(protocols::packing())
+}
+
+/// The route of a request under `/v1` as the contract names it: what the router says, and the verb at
+/// the end of the path, if it is one of the protocol's.
+pub(super) fn with_verb<'a>(route: &'a str, method: &Method, path: &str) -> Cow<'a, str> {
+    let takes_verb = method == Method::POST && route.starts_with("/v1/");
+    match predict::Verb::split(path) {
+        Ok((_, verb)) if takes_verb => format!("{route}:{}", verb.name()).into(),
+        _ => route.into(),
+    }
 }
 
 /// What the contract says of the routes with a verb: each for a model, for a version, and for a label.

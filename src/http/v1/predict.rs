@@ -22,21 +22,27 @@ use crate::serving::{Scored, Servable};
 
 /// What a request asks for.
 #[derive(Clone, Copy)]
-enum Verb {
+pub(super) enum Verb {
     Predict,
     Classify,
+    Regress,
 }
 
 impl Verb {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Predict => "predict",
+            Self::Classify => "classify",
+            Self::Regress => "regress",
+        }
+    }
+
     /// Splits the verb from the end of a path.
-    fn split(path: &str) -> Result<(&str, Self), Problem> {
+    pub(super) fn split(path: &str) -> Result<(&str, Self), Problem> {
         match path.rsplit_once(':') {
             Some((address, "predict")) => Ok((address, Self::Predict)),
             Some((address, "classify")) => Ok((address, Self::Classify)),
-            Some((_, "regress")) => Err(Problem::new(
-                "not_implemented",
-                "the models are classifiers, which have nothing to regress; ask for :predict or :classify",
-            )),
+            Some((address, "regress")) => Ok((address, Self::Regress)),
             _ => Err(Problem::new(
                 "invalid_path",
                 "POST needs :predict or :classify at the end of the path",
@@ -53,6 +59,10 @@ impl Verb {
         match self {
             Self::Predict => predict(state, servable, request).await,
             Self::Classify => classify(state, servable, request).await,
+            Self::Regress => Err(Problem::new(
+                "not_implemented",
+                "the models are classifiers, which have nothing to regress; ask for :predict or :classify",
+            )),
         }
     }
 }

@@ -138,9 +138,21 @@ fn nobody_makes_series_by_guessing() {
     server
         .predict("/models/guess-1/predict", b"x")
         .problem(404, "model_not_found");
+    server
+        .post("/v1/models/guess-1:guess-1", "", b"x")
+        .error(400);
+    server
+        .post("/v1/models/guess-1:predict", "", b"x")
+        .error(404);
     count();
     let before = count();
     for guess in 2..20 {
+        server
+            .post(&format!("/v1/models/guess-{guess}:guess-{guess}"), "", b"x")
+            .error(400);
+        server
+            .post(&format!("/v1/models/guess-{guess}:predict"), "", b"x")
+            .error(404);
         server
             .get(&format!("/wp-admin/{guess}"))
             .problem(404, "not_found");
@@ -152,6 +164,31 @@ fn nobody_makes_series_by_guessing() {
             .problem(404, "model_not_found");
     }
     assert_eq!(count(), before);
+}
+
+#[test]
+fn requests_under_v1_are_counted_by_their_verbs() {
+    let server = Server::start();
+    let body = br#"{"instances": []}"#;
+    for path in [
+        "/v1/models/shade:predict",
+        "/v1/models/shade/versions/1:predict",
+        "/v1/models/shade:guess",
+    ] {
+        server.post(path, "", body).error(400);
+    }
+    server.post("/v1/models/shade:regress", "", body).error(501);
+    server.get("/v1/models/shade").ok();
+    let requests = |labels: &str| value(&server, &format!("irori_http_requests_total{{{labels}}}"));
+    for labels in [
+        r#"route="/v1/models/{model}:predict",method="POST",status="400""#,
+        r#"route="/v1/models/{model}/versions/{version}:predict",method="POST",status="400""#,
+        r#"route="/v1/models/{model}:regress",method="POST",status="501""#,
+        r#"route="/v1/models/{model}",method="POST",status="400""#,
+        r#"route="/v1/models/{model}",method="GET",status="200""#,
+    ] {
+        assert_eq!(requests(labels), 1.0, "{labels}");
+    }
 }
 
 /// The value of a series, 0 where there is none.
