@@ -396,8 +396,10 @@ impl Shared {
             }
             return;
         };
-        servable.statistics().computed(images);
-        let decode: Duration = batch.iter().map(|work| work.decode).sum();
+        let decodes = || batch.iter().map(|work| work.decode);
+        let slowest = decodes().max().unwrap_or_default();
+        servable.statistics().computed(images, slowest, computed);
+        let decode: Duration = decodes().sum();
         let decoders = u32::try_from(self.config.decode_threads).unwrap_or(u32::MAX);
         let busy = computed + decode / decoders.max(1);
         self.places

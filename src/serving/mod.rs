@@ -16,5 +16,5 @@ pub use error::ServingError;
 pub use models::Models;
 pub use prediction::{Candidate, Prediction};
 pub use servable::Servable;
-pub use statistics::{Histogram, Statistics};
+pub use statistics::{Distribution, Histogram, Runs, Statistics};
 pub use watch::Watch;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -56,11 +56,16 @@ impl Histogram {
     }
 
     fn add(&self, value: u64) {
+        self.add_many(value, 1);
+    }
+
+    fn add_many(&self, value: u64, times: u64) {
         let bucket = self.bounds.partition_point(|&bound| bound < value);
         if let Some(count) = self.counts.get(bucket) {
-            count.fetch_add(1, Ordering::Relaxed);
+            count.fetch_add(times, Ordering::Relaxed);
         }
-        self.sum.fetch_add(value, Ordering::Relaxed);
+        let sum = value.saturating_mul(times);
+        self.sum.fetch_add(sum, Ordering::Relaxed);
     }
 
     fn add_duration(&self, duration: Duration) {
@@ -77,12 +82,36 @@ impl Histogram {
         self.sum.load(Ordering::Relaxed)
     }
 
+    /// What was added up to now.
+    pub fn distribution(&self) -> Distribution {
+        let bounds = self.bounds.iter().copied().chain([u64::MAX]);
+        let counts = self.counts.iter().map(|c| c.load(Ordering::Relaxed));
+        Distribution {
+            sum: self.sum(),
+            buckets: bounds.zip(counts).collect(),
+        }
+    }
+}
+
+/// How values are distributed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Distribution {
+    /// The sum of all values.
+    pub sum: u64,
     /// Each bucket's upper bound, which belongs to it, and how many values are in it alone. The last
     /// bound is `u64::MAX`.
-    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> {
-        let bounds = self.bounds.iter().copied().chain([u64::MAX]);
-        bounds.zip(self.counts.iter().map(|c| c.load(Ordering::Relaxed)))
-    }
+    pub buckets: Vec<(u64, u64)>,
+}
+
+/// What the runs of the network over batches of one size cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Runs {
+    /// How many there were.
+    pub count: u64,
+    /// From bytes to pixels, of each batch's slowest image.
+    pub decode: Duration,
+    /// In the network.
+    pub compute: Duration,
 }
 
 /// What the requests to one version cost. Durations are in nanoseconds.
@@ -98,8 +127,8 @@ pub struct Statistics {
     pub queue: Histogram,
     /// In the network, of each answered request's slowest batch.
     pub compute: Histogram,
-    /// Images computed together, for each run of the network.
-    pub batches: Histogram,
+    /// By how many images were computed together: as many sizes at most as a batch may have images.
+    batches: Mutex<BTreeMap<usize, Runs>>,
     images: AtomicU64,
     failures: Mutex<BTreeMap<&'static str, u64>>,
     /// Milliseconds since 1970 of the last answer; 0 before the first.
@@ -115,7 +144,7 @@ impl Default for Statistics {
             decode: durations(),
             queue: durations(),
             compute: durations(),
-            batches: Histogram::new(&BATCHES),
+            batches: Mutex::default(),
             images: AtomicU64::new(0),
             failures: Mutex::default(),
             last_answer: AtomicU64::new(0),
@@ -129,10 +158,23 @@ impl Statistics {
         self.images.load(Ordering::Relaxed)
     }
 
+    /// The runs of the network, by how many images were computed together.
+    pub fn batches(&self) -> BTreeMap<usize, Runs> {
+        lock(&self.batches).clone()
+    }
+
+    /// How many images were computed together, for each run of the network.
+    pub fn batch_sizes(&self) -> Distribution {
+        let sizes = Histogram::new(&BATCHES);
+        for (images, runs) in self.batches() {
+            sizes.add_many(images as u64, runs.count);
+        }
+        sizes.distribution()
+    }
+
     /// Requests that got no scores, by the code of what was wrong.
     pub fn failures(&self) -> BTreeMap<&'static str, u64> {
-        let failures = self.failures.lock();
-        failures.unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.failures).clone()
     }
 
     /// When the last request was answered, in milliseconds since 1970; 0 before the first.
@@ -149,10 +191,19 @@ impl Statistics {
         }
     }
 
-    /// Counts a run of the network.
-    pub(super) fn computed(&self, images: usize) {
-        self.batches.add(images as u64);
+    /// Counts a run of the network over so many images, of which the slowest was decoded in `decode`.
+    pub(super) fn computed(&self, images: usize, decode: Duration, compute: Duration) {
+        let mut batches = lock(&self.batches);
+        let runs = batches.entry(images).or_default();
+        runs.count += 1;
+        runs.decode += decode;
+        runs.compute += compute;
     }
+}
+
+/// What is counted stays whole where a thread that counts panics.
+fn lock<T>(counted: &Mutex<T>) -> MutexGuard<'_, T> {
+    counted.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A request that is being counted.
@@ -188,9 +239,7 @@ impl Drop for Request<'_> {
         if let Some(code) = self.failure {
             let statistics = self.statistics;
             statistics.failure.add_duration(self.started.elapsed());
-            let failures = statistics.failures.lock();
-            let mut failures = failures.unwrap_or_else(PoisonError::into_inner);
-            *failures.entry(code).or_default() += 1;
+            *lock(&statistics.failures).entry(code).or_default() += 1;
         }
     }
 }
@@ -205,7 +254,8 @@ mod tests {
         for value in [1, 2, 3, 4, 256, 257, u64::MAX / 2] {
             histogram.add(value);
         }
-        let filled: Vec<(u64, u64)> = histogram.buckets().filter(|(_, n)| *n > 0).collect();
+        let mut filled = histogram.distribution().buckets;
+        filled.retain(|(_, count)| *count > 0);
         assert_eq!(filled, [(1, 1), (2, 1), (4, 2), (256, 1), (u64::MAX, 2)]);
         assert_eq!(histogram.count(), 7);
     }

@@ -9,12 +9,12 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
 use super::VersionLabels;
-use crate::serving::{Histogram, Models, Statistics};
+use crate::serving::{Distribution, Models, Statistics};
 
 const NANOSECONDS_PER_SECOND: f64 = 1e9;
 
-/// Which of a version's histograms.
-type Which = fn(&Statistics) -> &Histogram;
+/// Which of a version's distributions.
+type Which = fn(&Statistics) -> Distribution;
 
 /// A refusal or failure of a version's.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -61,22 +61,22 @@ impl Collector for Versions {
             (
                 "prediction",
                 "From a request's coming to the queue until its last image is scored",
-                |statistics| &statistics.success,
+                |statistics| statistics.success.distribution(),
             ),
             (
                 "decode",
                 "From bytes to pixels, for a request's slowest image",
-                |statistics| &statistics.decode,
+                |statistics| statistics.decode.distribution(),
             ),
             (
                 "queue",
                 "From the queue to the compute thread, for a request's slowest image",
-                |statistics| &statistics.queue,
+                |statistics| statistics.queue.distribution(),
             ),
             (
                 "compute",
                 "In the network, for a request's slowest batch",
-                |statistics| &statistics.compute,
+                |statistics| statistics.compute.distribution(),
             ),
         ];
         for (name, help, of) in durations {
@@ -98,7 +98,7 @@ impl Collector for Versions {
             None,
             1.0,
             &versions,
-            |statistics| &statistics.batches,
+            Statistics::batch_sizes,
         )
     }
 }
@@ -144,7 +144,7 @@ fn failures(
     Ok(())
 }
 
-/// A histogram whose values are `scale` times as large as what is shown.
+/// A histogram of values that are `scale` times as large as what is shown.
 fn histogram(
     encoder: &mut DescriptorEncoder,
     name: &str,
@@ -156,10 +156,10 @@ fn histogram(
 ) -> fmt::Result {
     let mut family = encoder.encode_descriptor(name, help, unit, MetricType::Histogram)?;
     for (labels, statistics) in versions {
-        let histogram = of(statistics);
-        let sum = histogram.sum() as f64 / scale;
-        let buckets: Vec<(f64, u64)> = histogram
-            .buckets()
+        let Distribution { sum, buckets } = of(statistics);
+        let sum = sum as f64 / scale;
+        let buckets: Vec<(f64, u64)> = buckets
+            .into_iter()
             .map(|(bound, count)| match bound {
                 u64::MAX => (f64::INFINITY, count),
                 bound => (bound as f64 / scale, count),

@@ -1,5 +1,7 @@
 //! `GET /v2/models/…/stats`: what requests have cost, per version.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
@@ -9,7 +11,7 @@ use crate::http::extract::Path;
 use crate::http::models::{OfModel, OfVersion};
 use crate::http::problem::{Problem, refusals};
 use crate::http::state::AppState;
-use crate::serving::{Histogram, ServingError, Statistics};
+use crate::serving::{Histogram, Runs, ServingError, Statistics};
 
 /// The statistics of versions that were ever loaded.
 #[derive(Serialize, ToSchema)]
@@ -38,9 +40,37 @@ pub(super) struct VersionStatistics {
     execution_count: u64,
     /// Where the time of the requests went.
     inference_stats: InferenceStatistics,
-    /// Always empty.
-    #[schema(value_type = Vec<Object>)]
-    batch_stats: [(); 0],
+    /// The same by how many images were computed together, for the sizes that there were.
+    batch_stats: Vec<BatchStatistics>,
+}
+
+/// What the runs of the network over batches of one size have cost.
+#[derive(Serialize, ToSchema)]
+pub(super) struct BatchStatistics {
+    /// Images in each.
+    #[schema(example = 32)]
+    batch_size: usize,
+    /// Decoding and preprocessing, of each batch's slowest image.
+    compute_input: DurationStatistics,
+    /// In the network.
+    compute_infer: DurationStatistics,
+    /// As often as `compute_infer`, in no time: it is part of that.
+    compute_output: DurationStatistics,
+}
+
+impl BatchStatistics {
+    fn new(batch_size: usize, runs: Runs) -> Self {
+        let each_in = |time: Duration| DurationStatistics {
+            count: runs.count,
+            ns: u64::try_from(time.as_nanos()).unwrap_or(u64::MAX),
+        };
+        Self {
+            batch_size,
+            compute_input: each_in(runs.decode),
+            compute_infer: each_in(runs.compute),
+            compute_output: each_in(Duration::ZERO),
+        }
+    }
 }
 
 /// Where the time of the requests went.
@@ -86,12 +116,13 @@ impl From<&Histogram> for DurationStatistics {
 
 impl VersionStatistics {
     fn new(name: String, version: u64, counted: &Statistics) -> Self {
+        let batches = counted.batches();
         Self {
             name,
             version: version.to_string(),
             last_inference: counted.last_answer(),
             inference_count: counted.images(),
-            execution_count: counted.batches.count(),
+            execution_count: batches.values().map(|runs| runs.count).sum(),
             inference_stats: InferenceStatistics {
                 success: (&counted.success).into(),
                 fail: (&counted.failure).into(),
@@ -106,7 +137,10 @@ impl VersionStatistics {
                 cache_hit: DurationStatistics::default(),
                 cache_miss: DurationStatistics::default(),
             },
-            batch_stats: [],
+            batch_stats: batches
+                .into_iter()
+                .map(|(size, runs)| BatchStatistics::new(size, runs))
+                .collect(),
         }
     }
 }

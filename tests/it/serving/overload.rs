@@ -109,9 +109,12 @@ fn what_is_late_is_refused_and_not_computed_and_leaves_its_places() {
         let whole = engine.predict(&a, pixels(4), soon()).await.unwrap();
         assert_eq!(whole.len(), 4);
     });
-    let batches = &a.statistics().batches;
+    let runs = a.statistics().batches().into_values();
     assert_eq!(
-        (batches.count(), batches.sum()),
+        (
+            runs.map(|of_size| of_size.count).sum::<u64>(),
+            a.statistics().batch_sizes().sum
+        ),
         (2, 8),
         "the others were never computed"
     );
@@ -147,7 +150,7 @@ fn an_encoded_image_whose_client_has_left_is_not_decoded() {
         until(|| engine.depth() == 0).await;
     });
     assert_eq!(
-        a.statistics().batches.sum(),
+        a.statistics().batch_sizes().sum,
         24,
         "the late ones were dropped"
     );

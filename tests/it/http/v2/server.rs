@@ -88,6 +88,24 @@ fn statistics_count_what_was_asked() {
     }
     assert_eq!(stages["compute_output"], json!({"count": 2, "ns": 0}));
     assert_eq!(stages["cache_hit"], json!({"count": 0, "ns": 0}));
+    // Each image is in one run, whose cost is listed by how many were in it.
+    let (mut images, mut runs) = (0, 0);
+    for batch in version["batch_stats"].as_array().unwrap() {
+        let count = &batch["compute_infer"]["count"];
+        assert_eq!(batch["compute_input"]["count"], *count);
+        assert_eq!(batch["compute_output"], json!({"count": count, "ns": 0}));
+        assert!(batch["compute_infer"]["ns"].as_u64().unwrap() > 0);
+        runs += count.as_u64().unwrap();
+        images += batch["batch_size"].as_u64().unwrap() * count.as_u64().unwrap();
+    }
+    assert_eq!(
+        (&json!(images), &json!(runs)),
+        (&json!(3), &version["execution_count"])
+    );
+    let alone = &version["batch_stats"][0];
+    assert_eq!(alone["batch_size"], 1);
+    // The image that was sent as a file was decoded first.
+    assert!(alone["compute_input"]["ns"].as_u64().unwrap() > 0);
     // A version that was never asked has none yet.
     assert_eq!(
         server.get("/v2/models/shade/versions/1/stats").ok(),
