@@ -77,7 +77,7 @@ const HEADERS: [(&str, &[&str], &str, &str); 4] = [
         "www-authenticate",
         &["401"],
         "How to say who one is.",
-        "Bearer realm=\"irori admin\"",
+        "Bearer realm=\"irori\"",
     ),
 ];
 
@@ -121,7 +121,7 @@ impl Modify for Common {
                 &mut item.delete,
             ];
             for operation in operations.into_iter().flatten() {
-                super::examples::show(operation);
+                super::examples::show(path, operation);
                 let responses = &mut operation.responses.responses;
                 if is_admin(path) {
                     operation.security =
@@ -166,7 +166,11 @@ refusals!(Refusals: "internal");
 /// The contract, in YAML
 #[utoipa::path(
     get, path = "/openapi.yaml", tag = "contract", operation_id = "openapi_yaml",
-    responses((status = 200, description = "This document.", body = Object, content_type = "application/yaml"), Refusals),
+    responses(
+        (status = 200, description = "This document.", body = Object, content_type = "application/yaml",
+            example = json!({"openapi": "3.1.0", "info": {"title": "Irori", "version": "0.1.0"}, "paths": {}})),
+        Refusals,
+    ),
 )]
 pub(super) async fn yaml() -> Result<Response, Problem> {
     let text = super::openapi_yaml().map_err(Problem::internal)?;
@@ -176,7 +180,8 @@ pub(super) async fn yaml() -> Result<Response, Problem> {
 /// The contract, in JSON
 #[utoipa::path(
     get, path = "/openapi.json", tag = "contract", operation_id = "openapi_json",
-    responses((status = 200, description = "This document.", body = Object)),
+    responses((status = 200, description = "This document.", body = Object,
+        example = json!({"openapi": "3.1.0", "info": {"title": "Irori", "version": "0.1.0"}, "paths": {}}))),
 )]
 pub(super) async fn json() -> Response {
     axum::Json(super::openapi()).into_response()

@@ -36,7 +36,6 @@ pub(super) struct SentImage {
 /// The JSON form of a prediction request.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({"images": [{"b64": "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="}]}))]
 pub(super) struct JsonImages<'a> {
     /// The images, answered in this order.
     #[serde(borrow)]

@@ -82,6 +82,7 @@ fn public_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(health::ready))
         .routes(routes!(docs::yaml))
         .routes(routes!(docs::json))
+        .routes(routes!(examples::file))
         .merge(v1::routes())
         .merge(v2::routes())
 }

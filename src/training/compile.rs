@@ -36,7 +36,7 @@ impl CompileError {
 pub struct Compile {
     /// A name (SGD, RMSprop, Adagrad, Adadelta, Adam), or `{"class_name": …, "config": {…}}` as Keras
     /// serialises it, or `{"name": …}` with the settings beside it. Default: RMSprop.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Value>)]
     pub optimizer: Optimizer,
     /// The loss that is minimised.
     pub loss: Loss,

@@ -24,7 +24,7 @@ use crate::http::state::AppState;
 pub(in crate::http) struct OfDataset {
     /// The data set's name.
     #[param(
-        example = "fashion-mnist",
+        example = "bits",
         max_length = 63,
         pattern = "^[A-Za-z0-9]([.]?[A-Za-z0-9_-])*[.]?$"
     )]

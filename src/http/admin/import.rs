@@ -28,9 +28,10 @@ use crate::repository::{Draft, ImportOptions, ModelName, Outputs};
 #[derive(Default)]
 pub(in crate::http) struct ImportQuery {
     /// The names of the classes in the order of the outputs, separated by commas. Without: their numbers, from 0.
-    #[param(example = "cat,dog")]
+    #[param(example = "0,1")]
     labels: Option<String>,
     /// What the last layer gives. Without: `probabilities` if it ends in a softmax or sigmoid, else `logits`.
+    #[param(example = "probabilities")]
     outputs: Option<Outputs>,
 }
 

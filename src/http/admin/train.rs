@@ -36,15 +36,15 @@ refusals!(EvaluateRefusals:
     post, path = "/admin/models/{model}/train", tag = "training", operation_id = "train",
     params(OfModel),
     request_body(content = TrainRequest, example = json!({
-        "dataset": "fashion-mnist",
+        "dataset": "bits",
         "architecture": {"layers": [
-            {"class_name": "Conv2D", "config": {"filters": 32, "kernel_size": [2, 2], "padding": "same", "activation": "relu", "input_shape": [28, 28, 1]}},
-            {"class_name": "MaxPooling2D", "config": {"pool_size": [2, 2]}},
-            {"class_name": "Flatten"},
-            {"class_name": "Dense", "config": {"units": 10, "activation": "softmax"}},
+            {"class_name": "Conv2D", "config": {"filters": 8, "kernel_size": [3, 3], "activation": "relu", "input_shape": [28, 28, 1]}},
+            {"class_name": "GlobalMaxPooling2D"},
+            {"class_name": "Dense", "config": {"units": 2, "activation": "softmax"}},
         ]},
-        "compile": {"optimizer": "adam", "loss": "categorical_crossentropy", "metrics": ["accuracy"]},
-        "fit": {"batch_size": 128, "epochs": 5},
+        "compile": {"optimizer": "adam", "loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]},
+        "fit": {"batch_size": 4, "epochs": 2},
+        "seed": 1,
     })),
     responses(
         (status = 202, description = "The job is queued.", body = JobSnapshot,
@@ -85,7 +85,7 @@ pub(in crate::http) async fn train(
 #[utoipa::path(
     post, path = "/admin/models/{model}/evaluate", tag = "training", operation_id = "evaluate",
     params(OfModel),
-    request_body(content = EvaluateRequest, example = json!({"dataset": "fashion-mnist", "version": 1})),
+    request_body(content = EvaluateRequest, example = json!({"dataset": "bits", "version": 1})),
     responses(
         (status = 202, description = "The job is queued.", body = JobSnapshot,
             headers(("location" = String, description = "Where the job is followed."))),

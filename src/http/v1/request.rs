@@ -19,23 +19,21 @@ pub(super) const SIGNATURE: &str = "serving_default";
 /// What is to be predicted, in one of two forms.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "describes the body, which is read by hand")]
-#[schema(example = json!({"instances": [{"b64": "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="}]}))]
 pub(super) struct PredictRequest {
     /// `serving_default`, if anything.
     signature_name: Option<String>,
     /// The images row by row: each a tensor `[height, width, channels]`, or a file as `{"b64": "…"}`, or an object with one
     /// of them under the name of the model's input.
-    #[schema(value_type = Option<Vec<Object>>, min_items = 1)]
+    #[schema(value_type = Option<Vec<serde_json::Value>>, min_items = 1)]
     instances: (),
     /// The same as one tensor `[N, height, width, channels]`, or an object with it under the name of the model's input.
-    #[schema(value_type = Option<Vec<Object>>)]
+    #[schema(value_type = Option<serde_json::Value>)]
     inputs: (),
 }
 
 /// What is to be classified.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "describes the body, which is read by hand")]
-#[schema(example = json!({"examples": [{"image": {"b64": "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="}}]}))]
 pub(super) struct ClassifyRequest {
     /// `serving_default`, if anything.
     signature_name: Option<String>,

@@ -20,7 +20,7 @@ use super::protocols;
 use super::state::AppState;
 
 /// The header that says how many bytes of a body are JSON, before the tensors' bytes.
-const HEADER_LENGTH: &str = "inference-header-content-length";
+pub(super) const HEADER_LENGTH: &str = "inference-header-content-length";
 
 /// The routes that anybody may use.
 pub(super) fn routes() -> OpenApiRouter<AppState> {

@@ -26,7 +26,7 @@ pub(super) struct InferRequest {
 
 /// The JSON of an inference request. What it doesn't know it leaves unread.
 #[derive(Deserialize, ToSchema)]
-#[schema(as = InferRequest, example = json!({"inputs": [{"name": "input_layer", "shape": [1], "datatype": "BYTES", "data": ["iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="]}], "outputs": [{"name": "dense_1", "parameters": {"classification": 3}}]}))]
+#[schema(as = InferRequest)]
 pub(super) struct Document {
     /// Echoed in the answer.
     id: Option<String>,
@@ -62,7 +62,7 @@ pub(super) struct Tensor {
     /// Where its bytes are.
     parameters: Option<TensorParameters>,
     /// Its elements, flat or nested, row by row; of `BYTES`, image files in base64. Absent where they stand behind the JSON.
-    #[schema(value_type = Option<Vec<Object>>)]
+    #[schema(value_type = Option<Vec<serde_json::Value>>)]
     data: Option<Nested>,
 }
 

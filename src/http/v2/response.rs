@@ -45,7 +45,7 @@ pub(super) struct InferOutput {
     #[schema(value_type = Option<Object>, example = json!({"binary_data_size": 40}))]
     parameters: Option<serde_json::Value>,
     /// Its elements, row by row; absent where they stand behind the JSON. A score that is no number is written `NaN`.
-    #[schema(value_type = Option<Vec<Object>>, example = json!(["0.9987:7:7", "0.0009:3:3", "0.0002:2:2"]))]
+    #[schema(value_type = Option<Vec<serde_json::Value>>, example = json!(["0.9987:7:7", "0.0009:3:3", "0.0002:2:2"]))]
     data: Option<Vec<f32>>,
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Server, Settings, png};
 use irori::http::HttpConfig;
+use serde_json::Value;
 
 #[test]
 fn every_refusal_of_the_router_is_a_problem() {
@@ -39,6 +40,38 @@ fn the_contract_and_its_page_come_from_the_server() {
     );
     let script = server.get("/docs/swagger-initializer.js");
     assert!(script.text().contains("/openapi.json"));
+}
+
+/// The files that a JSON document refers to by `externalValue`.
+fn files(value: &Value) -> Vec<String> {
+    match value {
+        Value::Object(members) => {
+            let own = members.get("externalValue").and_then(Value::as_str);
+            let inner = members.values().flat_map(files);
+            own.map(str::to_owned).into_iter().chain(inner).collect()
+        }
+        Value::Array(items) => items.iter().flat_map(files).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn the_examples_that_are_files_come_from_the_server_too() {
+    let server = Server::start();
+    let mut found = files(&server.get("/openapi.json").ok());
+    found.sort();
+    found.dedup();
+    assert!(found.len() >= 10, "{found:?}");
+    for address in found {
+        let reply = server.get(&address);
+        assert_eq!(reply.status, 200, "{address}");
+        assert!(reply.body.len() > 100, "{address}");
+    }
+    let digit = server.get("/docs/examples/digit.png");
+    assert!(digit.body.starts_with(b"\x89PNG"));
+    server
+        .get("/docs/examples/cat.png")
+        .problem(404, "not_found");
 }
 
 #[test]
