@@ -143,6 +143,7 @@ pub(super) static CODES: &[Code] = &[
     code("evaluation_mismatch", 422, "The evaluation is of other classes"),
     code("golden_malformed", 422, "The golden answers of the version are malformed"),
     code("self_test_failed", 422, "The network does not give its golden answers any more"),
+    code("load_panicked", 500, "Loading the version ended in a panic"),
     // Evaluations.
     code("evaluation_not_found", 404, "The version was never evaluated"),
     code("history_not_found", 404, "The version has no history"),

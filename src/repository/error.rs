@@ -327,6 +327,11 @@ pub enum VersionFault {
         /// The shape of the input.
         shape: String,
     },
+    /// Reading it, or running its network over its golden answers, ended in a panic.
+    #[error(
+        "loading it ended in a panic, which is a fault of this program; the log has the place: please report it"
+    )]
+    Panicked,
     /// The network does not give the scores any more that it gave when the version was made.
     #[error(
         "the self-test failed: for image {image} of golden.safetensors, score {output} is {found} and was {expected} when the \
@@ -366,6 +371,7 @@ impl VersionFault {
             Self::EvaluationMismatch { .. } => "evaluation_mismatch",
             Self::Golden(_) => "golden_malformed",
             Self::NotAnImage { .. } => "input_not_an_image",
+            Self::Panicked => "load_panicked",
             Self::SelfTest { .. } => "self_test_failed",
         }
     }

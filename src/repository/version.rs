@@ -258,7 +258,7 @@ pub(super) fn golden_file(
 }
 
 /// What tells whether a version's files have changed: the size and the time of each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stamp([Option<(u64, Option<SystemTime>)>; 6]);
 
 impl Stamp {

@@ -1,5 +1,6 @@
 //! Serving: from images to predictions, in batches, off the async threads.
 
+mod apart;
 mod engine;
 mod error;
 mod loaded;
@@ -9,6 +10,7 @@ mod prediction;
 mod queue;
 mod servable;
 mod statistics;
+mod threads;
 mod watch;
 
 pub use engine::{Engine, EngineConfig, Input, Scored, Timings, cpus};

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use burn::tensor::Device;
 
+use super::apart::{Panicked, apart};
 use super::loaded::{DEFAULT_MAX_BYTES, Loaded};
 use super::{Servable, ServingError, Statistics};
 use crate::repository::{Repository, RepositoryError, VersionFault};
@@ -215,14 +216,28 @@ impl Models {
         bytes.fold(0, u64::saturating_add)
     }
 
-    /// Reads a version from the disk, and has it give its golden answers.
+    /// Reads a version from the disk, and has it give its golden answers. One over which the program
+    /// panics counts as broken, and takes neither the watch nor a request with it.
     fn load_version(&self, model: &str, version: u64) -> Result<Arc<Servable>, RepositoryError> {
-        let stored = self.repository.load(model, version)?;
-        let (stamp, key) = (stored.stamp, (model.to_owned(), version));
-        let counted = Arc::clone(self.lock_statistics().entry(key).or_default());
-        let servable = Servable::load(stored, counted, &self.device)
-            .map_err(|fault| self.repository.condemn(model, version, stamp, fault))?;
-        Ok(Arc::new(servable))
+        let stamp = self.repository.stamp(model, version);
+        let loaded = apart(|| {
+            let stored = self.repository.load(model, version)?;
+            let (stamp, key) = (stored.stamp, (model.to_owned(), version));
+            let counted = Arc::clone(self.lock_statistics().entry(key).or_default());
+            Servable::load(stored, counted, &self.device)
+                .map(Arc::new)
+                .map_err(|fault| self.repository.condemn(model, version, stamp, fault))
+        });
+        let loaded = loaded.map_err(|source| RepositoryError::Io {
+            action: "start a thread to load",
+            path: self.repository.root().to_owned(),
+            source,
+        })?;
+        loaded.unwrap_or_else(|Panicked| {
+            let stamp = stamp.unwrap_or_default();
+            let fault = VersionFault::Panicked;
+            Err(self.repository.condemn(model, version, stamp, fault))
+        })
     }
 
     /// Looks again which version the model's name stands for, loads it where it is another one, and
@@ -300,7 +315,7 @@ impl Models {
                 Err(error) => error,
             };
             let failed_its_test = matches!(&error, RepositoryError::VersionBroken { fault, .. }
-                if matches!(**fault, VersionFault::SelfTest { .. }));
+                if matches!(**fault, VersionFault::SelfTest { .. } | VersionFault::Panicked));
             match &serving {
                 // Its files have broken, but it is as good as it was.
                 Some(serving) if serving.version() == version && !failed_its_test => {
