@@ -58,36 +58,50 @@ impl Budget {
 ///
 /// A small one is read before anything is decided about its request: one that a refusal leaves unread costs the connection,
 /// which the client may be using for its next request already. Uploads under `/admin` go to disk or have limits of their own.
-pub(super) async fn count(State(state): State<AppState>, request: Request, next: Next) -> Response {
+pub(super) async fn count(
+    State(state): State<AppState>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let budget = &state.bodies;
-    match declared_length(request.headers()) {
-        Some(length @ 1..=SMALL_BODY) => {
-            let Some(_held) = take(&budget.bytes, length as usize) else {
-                return budget.exhausted();
-            };
-            read(&state, request, next).await
-        }
-        Some(0) => next.run(request).await,
-        _ if request.uri().path().starts_with("/admin/") => next.run(request).await,
-        _ => {
-            let account = Arc::new(Account {
-                bytes: Arc::clone(&budget.bytes),
-                held: Mutex::new(None),
-                is_refused: AtomicBool::new(false),
-            });
-            let counted = request.map(|body| {
-                Body::new(Counted {
-                    body,
-                    account: Arc::clone(&account),
-                })
-            });
-            let response = next.run(counted).await;
-            if account.is_refused.load(Ordering::Relaxed) {
-                return budget.exhausted();
-            }
-            response
-        }
+    let length = declared_length(request.headers());
+    let small = length.filter(|length| *length <= SMALL_BODY);
+    if length == Some(0) || small.is_none() && request.uri().path().starts_with("/admin/") {
+        return next.run(request).await;
     }
+    let account = Arc::new(Account {
+        bytes: Arc::clone(&budget.bytes),
+        held: Mutex::new(None),
+        is_refused: AtomicBool::new(false),
+    });
+    request.extensions_mut().insert(Arc::clone(&account));
+    let response = match small {
+        Some(length) if account.hold(length as usize) => read(&state, request, next).await,
+        Some(_) => return budget.exhausted(),
+        None => next.run(counted(request, &account)).await,
+    };
+    if account.is_refused.load(Ordering::Relaxed) {
+        return budget.exhausted();
+    }
+    response
+}
+
+/// Counts what comes out of a body that was packed, which may be much more than went in.
+pub(super) async fn count_unpacked(request: Request, next: Next) -> Response {
+    match request.extensions().get::<Arc<Account>>().cloned() {
+        Some(account) => next.run(counted(request, &account)).await,
+        None => next.run(request).await,
+    }
+}
+
+fn counted(request: Request, account: &Arc<Account>) -> Request {
+    request.map(|body| {
+        Body::new(Counted {
+            body,
+            seen: 0,
+            account: Arc::clone(account),
+        })
+    })
 }
 
 async fn read(state: &AppState, request: Request, next: Next) -> Response {
@@ -100,12 +114,7 @@ async fn read(state: &AppState, request: Request, next: Next) -> Response {
     }
 }
 
-fn take(bytes: &Arc<Semaphore>, count: usize) -> Option<OwnedSemaphorePermit> {
-    let count = u32::try_from(count).ok()?;
-    Arc::clone(bytes).try_acquire_many_owned(count).ok()
-}
-
-/// What one request has taken of the budget.
+/// What one request has taken of the budget: as much as its body has had in whichever form it was larger, packed or not.
 struct Account {
     bytes: Arc<Semaphore>,
     held: Mutex<Option<OwnedSemaphorePermit>>,
@@ -113,12 +122,20 @@ struct Account {
 }
 
 impl Account {
-    fn take(&self, count: usize) -> bool {
-        let Some(taken) = take(&self.bytes, count) else {
+    /// Holds so many bytes in all from now on, or says that they are not there.
+    fn hold(&self, bytes: usize) -> bool {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let Some(more) = bytes.checked_sub(before).filter(|more| *more > 0) else {
+            return true;
+        };
+        let taken = u32::try_from(more)
+            .ok()
+            .and_then(|more| Arc::clone(&self.bytes).try_acquire_many_owned(more).ok());
+        let Some(taken) = taken else {
             self.is_refused.store(true, Ordering::Relaxed);
             return false;
         };
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         match held.as_mut() {
             Some(held) => held.merge(taken),
             None => *held = Some(taken),
@@ -130,6 +147,7 @@ impl Account {
 /// A body whose bytes are counted as they arrive, so that nobody takes of the budget what they have only announced.
 struct Counted {
     body: Body,
+    seen: usize,
     account: Arc<Account>,
 }
 
@@ -144,11 +162,12 @@ impl HttpBody for Counted {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
-            && !self.account.take(data.len())
         {
-            return Poll::Ready(Some(Err(axum::Error::new(
-                "no memory is left for the body",
-            ))));
+            self.seen = self.seen.saturating_add(data.len());
+            if !self.account.hold(self.seen) {
+                let refusal = axum::Error::new("no memory is left for the body");
+                return Poll::Ready(Some(Err(refusal)));
+            }
         }
         Poll::Ready(frame)
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::from_fn;
 use axum::response::Response;
 use serde::Serialize;
 use tower_http::compression::CompressionLayer;
@@ -15,7 +16,9 @@ use utoipa::ToSchema;
 use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
+use utoipa_axum::router::OpenApiRouter;
 
+use super::bodies;
 use super::codes;
 use super::extract::read_body;
 use super::problem::{CONTENT_TYPE, Problem};
@@ -122,16 +125,15 @@ pub(super) fn document(operation: &mut Operation) {
     }
 }
 
-/// Lets requests come compressed by gzip or deflate.
-pub(super) fn unpacking() -> RequestDecompressionLayer {
-    RequestDecompressionLayer::new()
-}
-
-/// Compresses answers by gzip or deflate where the client offers it; never by brotli, which
-/// `tritonclient.http.aio` offers but can't read. It also can't read compressed errors.
-pub(super) fn packing() -> CompressionLayer<impl Predicate> {
+/// Lets requests come compressed by gzip or deflate, and compresses answers in the same ways where the client offers it;
+/// never by brotli, which `tritonclient.http.aio` offers but can't read. It also can't read compressed errors.
+pub(super) fn packed(routes: OpenApiRouter<AppState>) -> OpenApiRouter<AppState> {
     let is_answer = |status: StatusCode, _, _: &HeaderMap, _: &_| status == StatusCode::OK;
-    CompressionLayer::new().compress_when(SizeAbove::new(WORTH_COMPRESSING).and(is_answer))
+    let is_worth_it = SizeAbove::new(WORTH_COMPRESSING).and(is_answer);
+    routes
+        .layer(from_fn(bodies::count_unpacked))
+        .layer(RequestDecompressionLayer::new())
+        .layer(CompressionLayer::new().compress_when(is_worth_it))
 }
 
 /// Reads the body of a request and makes of it what `read` does; where it is large, off the async

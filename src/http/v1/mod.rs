@@ -86,15 +86,14 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 
 /// The routes that need an API key where there are any.
 pub(super) fn predict_routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::with_openapi(contract())
+    let routes = OpenApiRouter::with_openapi(contract())
         .route("/v1/models/{model}", post(predict::of_model))
         .route(
             "/v1/models/{model}/versions/{version}",
             post(predict::of_version),
         )
-        .route("/v1/models/{model}/labels/{label}", post(predict::of_label))
-        .layer(protocols::unpacking())
-        .layer(protocols::packing())
+        .route("/v1/models/{model}/labels/{label}", post(predict::of_label));
+    protocols::packed(routes)
 }
 
 /// The route of a request under `/v1` as the contract names it: what the router says, and the verb at

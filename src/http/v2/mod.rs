@@ -43,11 +43,10 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 
 /// The routes that need an API key where there are any.
 pub(super) fn predict_routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
+    let routes = OpenApiRouter::new()
         .routes(routes!(infer::of_model))
-        .routes(routes!(infer::of_version))
-        .layer(protocols::unpacking())
-        .layer(protocols::packing())
+        .routes(routes!(infer::of_version));
+    protocols::packed(routes)
 }
 
 /// The routes that need the admin token.

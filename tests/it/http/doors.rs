@@ -5,6 +5,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
 use super::{Reply, Server, Settings, bearer, png};
 use irori::http::{HttpConfig, Origin, Tokens};
 
@@ -472,4 +475,36 @@ fn the_bodies_of_all_requests_share_a_budget() {
     server
         .predict("/predict", &small)
         .problem(422, "image_unrecognised");
+    // What comes packed is counted as it is unpacked, whether its packed length is said or not.
+    let packed = gzip(&vec![b' '; 1 << 20]);
+    assert!(packed.len() < 8 << 10);
+    for path in ["/v2/models/shade/infer", "/v1/models/shade:predict"] {
+        let request = server.agent.post(server.url(path));
+        let reply = request.header("content-encoding", "gzip").send(&packed);
+        let reply = Reply::from(reply.unwrap());
+        assert_eq!(reply.header("retry-after"), "1");
+        reply.error(429);
+        let mut chunked = connect(&server);
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: it\r\ncontent-encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n",
+            packed.len()
+        );
+        chunked.write_all(head.as_bytes()).unwrap();
+        chunked.write_all(&packed).unwrap();
+        chunked.write_all(b"\r\n0\r\n\r\n").unwrap();
+        chunked.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 429 ");
+        let small = gzip(br#"{"inputs": [], "instances": []}"#);
+        let request = server.agent.post(server.url(path));
+        let reply = request.header("content-encoding", "gzip").send(&small);
+        assert_eq!(Reply::from(reply.unwrap()).status, 400);
+    }
+    let free = "irori_http_bodies_bytes 0";
+    assert!(server.get("/metrics").text().contains(free));
+}
+
+fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::best());
+    packed.write_all(content).unwrap();
+    packed.finish().unwrap()
 }
