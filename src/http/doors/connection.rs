@@ -20,8 +20,13 @@ pub(super) struct Connection {
 #[derive(Debug)]
 struct Doing {
     phase: Phase,
-    /// Since when the client takes none of what is sent to it.
-    stalled: Option<Instant>,
+    /// Answers of which the client has yet to take a piece, before the next one is asked for.
+    handed_out: usize,
+    /// When a piece of any was last asked for.
+    asked: Instant,
+    /// Whether there are bytes that are not sent yet, and when some were.
+    unsent: bool,
+    sent: Instant,
     /// Whether bytes may come that belong to no request, as HTTP/2's pings do.
     multiplexed: bool,
 }
@@ -33,16 +38,22 @@ pub(super) enum Phase {
     Head(Instant),
     /// So many requests are being read and answered.
     Answering(usize),
+    /// All of its answers wait for the client to take them: since when it has taken nothing.
+    Sending(Instant),
     /// There was a request, and there is none now: since when.
     Idle(Instant),
 }
 
 impl Connection {
     pub(super) fn new() -> Self {
+        let now = Instant::now();
         Self {
             doing: Mutex::new(Doing {
-                phase: Phase::Head(Instant::now()),
-                stalled: None,
+                phase: Phase::Head(now),
+                handed_out: 0,
+                asked: now,
+                unsent: false,
+                sent: now,
                 multiplexed: false,
             }),
             cut: CancellationToken::new(),
@@ -64,10 +75,16 @@ impl Connection {
         self.doing().multiplexed = true;
     }
 
-    /// Where it stands, and since when its client takes nothing.
-    pub(super) fn state(&self) -> (Phase, Option<Instant>) {
+    /// Where it stands.
+    pub(super) fn phase(&self) -> Phase {
         let doing = self.doing();
-        (doing.phase, doing.stalled)
+        match doing.phase {
+            _ if doing.unsent => Phase::Sending(doing.sent),
+            Phase::Answering(requests) if doing.handed_out == requests => {
+                Phase::Sending(doing.asked)
+            }
+            phase => phase,
+        }
     }
 
     /// Counts a request until the guard is dropped.
@@ -75,9 +92,12 @@ impl Connection {
         let phase = &mut self.doing().phase;
         *phase = match *phase {
             Phase::Answering(requests) => Phase::Answering(requests.saturating_add(1)),
-            Phase::Head(_) | Phase::Idle(_) => Phase::Answering(1),
+            _ => Phase::Answering(1),
         };
-        Answering(Arc::clone(self))
+        Answering {
+            connection: Arc::clone(self),
+            handed_out: false,
+        }
     }
 
     fn doing(&self) -> MutexGuard<'_, Doing> {
@@ -92,20 +112,61 @@ impl Connection {
     }
 
     fn has_written(&self) {
-        self.doing().stalled = None;
+        let mut doing = self.doing();
+        doing.unsent = true;
+        doing.sent = Instant::now();
     }
 
     fn could_not_write(&self) {
-        self.doing().stalled.get_or_insert_with(Instant::now);
+        let mut doing = self.doing();
+        if !doing.unsent {
+            doing.unsent = true;
+            doing.sent = Instant::now();
+        }
+    }
+
+    fn has_sent_all(&self) {
+        let mut doing = self.doing();
+        let was_unsent = std::mem::take(&mut doing.unsent);
+        if was_unsent
+            && !doing.multiplexed
+            && let Phase::Idle(since) = &mut doing.phase
+        {
+            // Only now is the last request answered.
+            *since = Instant::now();
+        }
     }
 }
 
 /// A request that is being answered.
-pub(super) struct Answering(Arc<Connection>);
+pub(super) struct Answering {
+    connection: Arc<Connection>,
+    /// Whether it is the client's turn: to take the last piece, so that the next is asked for.
+    handed_out: bool,
+}
+
+impl Answering {
+    fn hand_out(&mut self) {
+        let mut doing = self.connection.doing();
+        doing.asked = Instant::now();
+        if !self.handed_out {
+            doing.handed_out += 1;
+            self.handed_out = true;
+        }
+    }
+
+    fn take_back(&mut self) {
+        if self.handed_out {
+            self.connection.doing().handed_out -= 1;
+            self.handed_out = false;
+        }
+    }
+}
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        let phase = &mut self.0.doing().phase;
+        self.take_back();
+        let phase = &mut self.connection.doing().phase;
         if let Phase::Answering(requests) = *phase {
             *phase = match requests {
                 0 | 1 => Phase::Idle(Instant::now()),
@@ -115,18 +176,16 @@ impl Drop for Answering {
     }
 }
 
-/// The body of an answer, which ends with it.
+/// The body of an answer, which ends with it. A piece of it is asked for when the client has taken enough of those before.
 pub(super) struct Answer<B> {
     body: B,
-    _answering: Answering,
+    answering: Answering,
 }
 
 impl<B> Answer<B> {
-    pub(super) fn new(body: B, answering: Answering) -> Self {
-        Self {
-            body,
-            _answering: answering,
-        }
+    pub(super) fn new(body: B, mut answering: Answering) -> Self {
+        answering.hand_out();
+        Self { body, answering }
     }
 }
 
@@ -138,7 +197,12 @@ impl<B: Body + Unpin> Body for Answer<B> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        match frame {
+            Poll::Ready(_) => self.answering.hand_out(),
+            Poll::Pending => self.answering.take_back(),
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -204,8 +268,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Observed<S> {
         self.stream.is_write_vectored()
     }
 
+    /// Asked for when all that there was is written.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let result = ready!(Pin::new(&mut self.stream).poll_flush(context));
+        self.connection.has_sent_all();
+        Poll::Ready(result)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

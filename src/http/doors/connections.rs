@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -86,26 +86,23 @@ impl Connections {
         let every = every.clamp(Duration::from_millis(10), Duration::from_secs(1));
         loop {
             tokio::time::sleep(every).await;
-            self.cut_those(|phase, stalled| {
-                let is_late = match phase {
-                    Phase::Head(since) => since.elapsed() > self.header_timeout,
-                    Phase::Idle(since) => since.elapsed() > self.idle_timeout,
-                    Phase::Answering(_) => false,
-                };
-                is_late || stalled.is_some_and(|since| since.elapsed() > self.body_timeout)
+            self.cut_those(|phase| match phase {
+                Phase::Head(since) => since.elapsed() > self.header_timeout,
+                Phase::Idle(since) => since.elapsed() > self.idle_timeout,
+                Phase::Sending(since) => since.elapsed() > self.body_timeout,
+                Phase::Answering(_) => false,
             });
         }
     }
 
     /// Ends all connections without a request.
     pub(super) fn cut_waiting(&self) {
-        self.cut_those(|phase, _| !matches!(phase, Phase::Answering(_)));
+        self.cut_those(|phase| matches!(phase, Phase::Head(_) | Phase::Idle(_)));
     }
 
-    fn cut_those(&self, has_to_go: impl Fn(Phase, Option<Instant>) -> bool) {
+    fn cut_those(&self, has_to_go: impl Fn(Phase) -> bool) {
         for connection in self.open().connections.values() {
-            let (phase, stalled) = connection.state();
-            if has_to_go(phase, stalled) {
+            if has_to_go(connection.phase()) {
                 connection.cut();
             }
         }
@@ -113,13 +110,13 @@ impl Connections {
 
     fn cut_longest_waiting(&self) {
         let open = self.open();
-        let waiting =
-            open.connections
-                .values()
-                .filter_map(|connection| match connection.state().0 {
-                    Phase::Head(since) | Phase::Idle(since) => Some((since, connection)),
-                    Phase::Answering(_) => None,
-                });
+        let waiting = open
+            .connections
+            .values()
+            .filter_map(|connection| match connection.phase() {
+                Phase::Head(since) | Phase::Idle(since) => Some((since, connection)),
+                Phase::Answering(_) | Phase::Sending(_) => None,
+            });
         if let Some((_, connection)) = waiting.min_by_key(|(since, _)| *since) {
             connection.cut();
         }

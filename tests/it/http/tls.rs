@@ -1,7 +1,7 @@
 //! TLS: what a client sees of the certificate, and what becomes of it when its files change.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -46,12 +46,16 @@ impl Identity {
     }
 
     fn serve(&self) -> Server {
+        self.serve_with(HttpConfig {
+            header_timeout: Duration::from_millis(500),
+            ..HttpConfig::default()
+        })
+    }
+
+    fn serve_with(&self, http: HttpConfig) -> Server {
         Server::with(Settings {
             tls: Some(Tls::from_files(&self.chain(), &self.key()).unwrap()),
-            http: HttpConfig {
-                header_timeout: Duration::from_millis(500),
-                ..HttpConfig::default()
-            },
+            http,
             ..Settings::default()
         })
     }
@@ -141,6 +145,69 @@ fn http_2_is_spoken_with_who_offers_it() {
         stream.read_exact(&mut answer).unwrap();
         assert_eq!(&answer, b"HTTP/1.1 200 ");
     }
+}
+
+#[test]
+fn an_http_2_client_that_takes_no_answers_is_let_go() {
+    let (identity, certificate) = Identity::new();
+    let server = identity.serve_with(HttpConfig {
+        body_timeout: Duration::from_millis(300),
+        ..HttpConfig::default()
+    });
+    let (mut stream, _) = handshake(&server, &certificate, &[b"h2"]);
+    // The preface, and settings by which nothing of any answer may be sent.
+    let mut hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    hello.extend(frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]));
+    // GET /openapi.json, by the static table of header fields and with two literals.
+    let mut head = vec![0x82, 0x87, 0x04, 13];
+    head.extend(b"/openapi.json");
+    head.extend([0x41, 2]);
+    head.extend(b"it");
+    hello.extend(frame(HEADERS, END_OF_HEADERS | END_OF_STREAM, 1, &head));
+    stream.write_all(&hello).unwrap();
+    // It shows that it is alive all the while, and is let go nevertheless.
+    let asked = Instant::now();
+    let quiet = Duration::from_millis(50);
+    stream.sock.set_read_timeout(Some(quiet)).unwrap();
+    let mut received = Vec::new();
+    loop {
+        assert!(asked.elapsed() < Duration::from_secs(20), "it is held");
+        let mut read = [0; 4096];
+        match stream.read(&mut read) {
+            Ok(0) => break,
+            Ok(length) => received.extend(&read[..length]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                if stream.write_all(&frame(PING, 0, 0, &[0; 8])).is_err() {
+                    break;
+                }
+            }
+            Err(_) => break,
+        }
+    }
+    let mut kinds = Vec::new();
+    let mut frames = &received[..];
+    while let [a, b, c, kind, _, _, _, _, _, rest @ ..] = frames {
+        kinds.push(*kind);
+        let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+        frames = &rest[length..];
+    }
+    assert!(kinds.contains(&HEADERS), "it was answered: {kinds:?}");
+    assert!(asked.elapsed() >= Duration::from_millis(300));
+    let ureq = trusting(&certificate);
+    live(&server, &ureq).unwrap().ok();
+}
+
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const END_OF_STREAM: u8 = 1;
+const END_OF_HEADERS: u8 = 4;
+
+/// A frame of HTTP/2.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let stream = stream.to_be_bytes();
+    [&length[1..], &[kind, flags], &stream, payload].concat()
 }
 
 #[test]
