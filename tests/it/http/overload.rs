@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use irori::http::HttpConfig;
 use irori::serving::EngineConfig;
+use serde_json::json;
 
 use super::health::eventually;
 use super::{Server, Settings, form, png};
@@ -49,6 +50,27 @@ fn a_full_queue_answers_429_with_when_to_come_back() {
                 detail.contains(&format!("in {seconds} seconds")),
                 "{detail}"
             );
+        }
+        // In the form of the protocol spoken, whether it is one image or several.
+        for images in [1, 2] {
+            let plain = vec![vec![vec![[0.5]; 4]; 4]; images];
+            let tensor = json!({"inputs": [{
+                "name": "input_layer", "shape": [images, 4, 4, 1], "datatype": "FP32", "data": plain,
+            }]});
+            let instances = json!({"instances": plain});
+            for (path, body) in [
+                ("/v2/models/shade/infer", &tensor),
+                ("/v2/models/shade/versions/1/infer", &tensor),
+                ("/v1/models/shade:predict", &instances),
+                ("/v1/models/shade/versions/1:predict", &instances),
+            ] {
+                let body = body.to_string();
+                let refused = server.post(path, "application/json", body.as_bytes());
+                let seconds: u64 = refused.header("retry-after").parse().unwrap();
+                assert!((1..=60).contains(&seconds), "{path}: {seconds}");
+                let error = refused.error(429);
+                assert!(error.contains("the queue is full"), "{error}");
+            }
         }
         for client in clients {
             assert_eq!(client.join().unwrap()["predictions"][0]["label"], "light");
