@@ -18,7 +18,7 @@
 //! | [`cli`] | commands and progress bars | all above |
 
 #![forbid(unsafe_code)]
-#![warn(missing_docs)]
+#![warn(missing_docs, clippy::print_stdout, clippy::print_stderr)]
 
 pub mod architecture;
 pub mod cli;

@@ -12,7 +12,7 @@ fn main() -> ExitCode {
     match irori::cli::run(irori::cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("irori: {}", explain(&error));
+            irori::cli::tell(format_args!("irori: {}", explain(&error)));
             ExitCode::FAILURE
         }
     }

@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::options::{ModelsFolder, model_name};
+use super::output::print;
 use super::summary::read_architecture;
 use crate::architecture::Architecture;
 use crate::network::{Network, Parameters, Predictor, initialize};
@@ -115,17 +116,16 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
             .map(|&batch| subject.time(mode, batch as usize, args.seconds))
             .collect::<anyhow::Result<Vec<_>>>()?;
         if args.json {
-            println!("{}", json!({"peak_gflops": peak, "results": results}));
+            print(json!({"peak_gflops": peak, "results": results}))
         } else {
-            println!(
+            print(format_args!(
                 "{}: {:.3} million operations for an image; the peak is {peak:.1} GFLOP/s ({})\n\n{}",
                 subject.title,
                 subject.operations(mode) as f64 / 1e6,
                 level.name(),
                 table(&results, peak).trim_fmt()
-            );
+            ))
         }
-        Ok(())
     })
 }
 

@@ -3,6 +3,7 @@
 use burn::tensor::Device;
 
 use super::options::{Images, ModelsFolder, Which};
+use super::output::print;
 use super::progress::follow;
 use crate::evaluation;
 use crate::training::{Evaluate, JobKind};
@@ -33,9 +34,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     })?;
     if let Some(report) = &job.evaluation {
         if args.json {
-            println!("{}", serde_json::to_string_pretty(report)?);
+            print(serde_json::to_string_pretty(report)?)?;
         } else {
-            println!("{}", evaluation::table(report));
+            print(evaluation::table(report))?;
         }
     }
     Ok(())

@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::options::{ModelsFolder, Which};
+use super::output::print;
 use crate::repository::ExportFormat;
 
 #[derive(clap::Args)]
@@ -43,8 +44,10 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         .output
         .unwrap_or_else(|| PathBuf::from(format!("{model}-{version}.{}", args.format.extension())));
     write_whole(&path, &file)?;
-    println!("Wrote version {version} of {model} to {}.", path.display());
-    Ok(())
+    print(format_args!(
+        "Wrote version {version} of {model} to {}.",
+        path.display()
+    ))
 }
 
 /// Writes a file that is there whole or not at all.

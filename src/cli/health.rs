@@ -8,6 +8,8 @@ use anyhow::{Context, bail};
 use rustls::crypto::ring;
 use ureq::tls::TlsConfig;
 
+use super::output::print;
+
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// The address that the server listens on; 0.0.0.0 and :: (any address) are asked over loopback.
@@ -51,6 +53,5 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     if !answer.status().is_success() {
         bail!("not ready ({}): {body}", answer.status());
     }
-    println!("{body}");
-    Ok(())
+    print(body)
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use super::options::{ModelsFolder, model_name};
+use super::output::print;
 use super::summary::read_text;
 use crate::interchange::{import, import_beside};
 use crate::repository::{Draft, ImportOptions, ModelName};
@@ -86,6 +87,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         outputs: None,
     };
     let version = repository.publish(args.model.as_str(), &Draft::imported(imported, options))?;
-    println!("Published version {version} of {}.", args.model);
-    Ok(())
+    print(format_args!(
+        "Published version {version} of {}.",
+        args.model
+    ))
 }

@@ -15,6 +15,7 @@ mod openapi;
 mod options;
 #[cfg(feature = "otlp")]
 mod otlp;
+mod output;
 mod predict;
 mod progress;
 mod serve;
@@ -22,6 +23,8 @@ mod summary;
 mod train;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+pub use output::tell;
 
 /// A hearth for Burn models: define, train, evaluate and serve image classifiers.
 #[derive(Parser)]
@@ -134,6 +137,8 @@ fn start_logging(cli: &Cli) -> anyhow::Result<impl Sized + use<>> {
         format!("--log {log}: expected error, warn, info, debug, trace or a filter")
     })?;
     let lines = fmt::layer()
+        // They would go where the lines could not.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     let lines = match cli.log_format {

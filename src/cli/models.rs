@@ -6,6 +6,7 @@ use anyhow::Context;
 use comfy_table::{Table, presets};
 
 use super::options::ModelsFolder;
+use super::output::print;
 use crate::imaging::{self, Limits};
 use crate::repository::{Golden, Repository, VersionState};
 
@@ -60,18 +61,15 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         Action::List => list(&repository),
         Action::Promote { model, version } => {
             repository.promote(&model, version)?;
-            println!("{model} now serves version {version}.");
-            Ok(())
+            print(format_args!("{model} now serves version {version}."))
         }
         Action::Rollback { model } => {
             let version = repository.rollback(&model)?;
-            println!("{model} now serves version {version}.");
-            Ok(())
+            print(format_args!("{model} now serves version {version}."))
         }
         Action::Delete { model, version } => {
             repository.delete(&model, version)?;
-            println!("Version {version} of {model} is gone.");
-            Ok(())
+            print(format_args!("Version {version} of {model} is gone."))
         }
         Action::Golden {
             model,
@@ -98,21 +96,23 @@ fn golden(
         examples.extend(stored.card.preprocessing.fit(&image, input.into()));
     }
     if repository.add_golden(model, version, &examples)? {
-        println!("Version {version} of {model} has golden answers now.");
+        print(format_args!(
+            "Version {version} of {model} has golden answers now."
+        ))
     } else {
-        println!("Version {version} of {model} has golden answers already, and keeps them.");
+        print(format_args!(
+            "Version {version} of {model} has golden answers already, and keeps them."
+        ))
     }
-    Ok(())
 }
 
 fn list(repository: &Repository) -> anyhow::Result<()> {
     let models = repository.models()?;
     if models.is_empty() {
-        println!(
+        return print(format_args!(
             "{} holds no models; `irori train` or `irori import` makes one.",
             repository.root().display()
-        );
-        return Ok(());
+        ));
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -160,6 +160,5 @@ fn list(repository: &Repository) -> anyhow::Result<()> {
             }
         }
     }
-    println!("{}", table.trim_fmt());
-    Ok(())
+    print(table.trim_fmt())
 }

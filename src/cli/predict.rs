@@ -8,6 +8,7 @@ use burn::tensor::Device;
 
 use super::export::write_whole;
 use super::options::{ImageLimits, ModelsFolder, Which};
+use super::output::print;
 use crate::interchange::{read_safetensors, write_safetensors};
 use crate::network::{Parameter, Predictor};
 use crate::repository::StoredVersion;
@@ -71,11 +72,10 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
             "version": servable.version(),
             "predictions": predictions,
         });
-        println!("{}", serde_json::to_string_pretty(&answer)?);
+        print(serde_json::to_string_pretty(&answer)?)
     } else {
-        predictions.iter().for_each(print_line);
+        predictions.iter().map(line).try_for_each(print)
     }
-    Ok(())
 }
 
 /// Runs the bare network over a tensor.
@@ -105,7 +105,7 @@ fn predict_tensor(stored: &StoredVersion, tensor: &Path, output: &Path) -> anyho
 }
 
 /// `four.png: 4 99.98 %, 9 0.01 %`
-fn print_line(prediction: &Prediction) {
+fn line(prediction: &Prediction) -> String {
     let top: Vec<String> = prediction
         .top
         .iter()
@@ -114,9 +114,9 @@ fn print_line(prediction: &Prediction) {
             format!("{} {percent:.2} %", candidate.label)
         })
         .collect();
-    println!(
+    format!(
         "{}: {}",
         prediction.image.as_deref().unwrap_or_default(),
         top.join(", ")
-    );
+    )
 }

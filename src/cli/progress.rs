@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::output::tell;
 use crate::evaluation::Epoch;
 use crate::repository::ModelName;
 use crate::training::{
@@ -52,7 +53,7 @@ impl Follower {
         if self.is_terminal {
             self.bar.println(line);
         } else {
-            eprintln!("{line}");
+            tell(line);
         }
     }
 
@@ -155,7 +156,7 @@ pub(super) fn follow(
     };
     follower.finish();
     for warning in &ended.warnings {
-        eprintln!("warning: {warning}");
+        tell(format_args!("warning: {warning}"));
     }
     match &ended.error {
         Some(error) => bail!("{}", error.detail),

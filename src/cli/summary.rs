@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::options::ModelsFolder;
+use super::output::print;
 use crate::architecture::Architecture;
 
 /// The largest architecture file that is read.
@@ -38,8 +39,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         }
         (None, None) => anyhow::bail!("name a FILE, or a model with --model"),
     };
-    print!("{}", architecture.summary());
-    Ok(())
+    print(architecture.summary().trim_end())
 }
 
 /// Reads and checks an architecture file.

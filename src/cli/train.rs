@@ -7,6 +7,7 @@ use burn::tensor::Device;
 use serde_json::{Map, Value, json};
 
 use super::options::{Images, ModelsFolder, model_name};
+use super::output::print;
 use super::progress::follow;
 use super::summary::read_text;
 use crate::evaluation;
@@ -86,20 +87,20 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         initial_weights: args.initial_weights,
     };
     let train = Train::check(args.model.clone(), request, source, &repository)?;
-    print!("{}", train.architecture().summary());
+    print(train.architecture().summary().trim_end())?;
     let job = follow(JobKind::Train, &args.model, dataset, args.epochs, {
         let repository = repository.clone();
         move |job| train.run(job, &repository, &Device::flex()).map(drop)
     })?;
     if let Some(report) = &job.evaluation {
-        println!("{}", evaluation::table(report));
+        print(evaluation::table(report))?;
     }
     if let Some(version) = job.version {
-        println!(
+        print(format_args!(
             "Published version {version} of {} in {}.",
             args.model,
             repository.root().display()
-        );
+        ))?;
     }
     Ok(())
 }
