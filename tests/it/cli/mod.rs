@@ -2,6 +2,7 @@
 
 mod bench;
 mod output;
+mod serve;
 
 use std::process::Command;
 
