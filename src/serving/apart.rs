@@ -1,5 +1,4 @@
-//! A thread for one piece of work, whose panic ends nothing else and whose memory goes back when it is done: loading takes a
-//! lot for a moment.
+//! A thread for one piece of work, whose panic ends nothing else.
 
 use std::io;
 
