@@ -1,5 +1,6 @@
 //! The state: what every handler can reach, as one handle that is cheap to clone.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use super::auth::Access;
@@ -12,18 +13,29 @@ use crate::dataset::Store;
 use crate::serving::{Engine, Models};
 use crate::training::Jobs;
 
-/// What the handlers work with: handles, cheap to clone.
+/// What the handlers work with: one handle, which every layer around them clones for every request.
 #[derive(Clone)]
-pub struct AppState {
-    pub(super) config: Arc<HttpConfig>,
+pub struct AppState(Arc<Parts>);
+
+/// The parts of the server.
+pub struct Parts {
+    pub(super) config: HttpConfig,
     pub(super) models: Arc<Models>,
     pub(super) engine: Arc<Engine>,
     pub(super) jobs: Arc<Jobs>,
     pub(super) datasets: Arc<Store>,
     pub(super) access: Arc<Access>,
     pub(super) bodies: Arc<Budget>,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) metrics: Metrics,
     pub(super) lifecycle: Arc<Lifecycle>,
+}
+
+impl Deref for AppState {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
 }
 
 impl AppState {
@@ -48,17 +60,17 @@ impl AppState {
             Arc::clone(&lifecycle),
             Arc::clone(&bodies),
         );
-        Self {
-            config: Arc::new(config),
+        Self(Arc::new(Parts {
+            config,
             models,
             engine,
             jobs,
             datasets: Arc::new(datasets),
             access: Arc::new(access),
             bodies,
-            metrics: Arc::new(metrics),
+            metrics,
             lifecycle,
-        }
+        }))
     }
 
     /// Images that one request may carry: more than the queue holds would never find a place, however
