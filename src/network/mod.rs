@@ -22,6 +22,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::architecture::{Activation, Architecture, Regularizer};
 
 pub use initialize::initialize;
+pub use kernels::alone;
 pub use parameters::{Parameter, ParameterFault, Parameters, ParametersError};
 pub use predictor::Predictor;
 

@@ -23,6 +23,7 @@ pub struct Servable {
     input_name: String,
     output_name: String,
     network: Predictor,
+    operations: u64,
     bytes: usize,
     stamp: Stamp,
     self_tested: bool,
@@ -63,6 +64,7 @@ impl Servable {
             input_name: name_of(nodes.first()),
             output_name: name_of(nodes.last()),
             network,
+            operations: stored.architecture.forward_operations(),
             stamp: stored.stamp,
             self_tested: stored.golden.is_some(),
             statistics,
@@ -120,6 +122,11 @@ impl Servable {
     /// The weights' size in memory.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// The multiplications and additions for one image.
+    pub fn operations(&self) -> u64 {
+        self.operations
     }
 
     /// What the version's files looked like when they were read.

@@ -11,6 +11,12 @@ use super::ServingError;
 use super::engine::{EngineConfig, Scored, Timings};
 use super::places::{Place, Places};
 use super::queue::{Batching, Queue, Work};
+use crate::network::alone;
+
+/// Operations of a batch that stays on one thread while other images are on their way: some 0.2 ms. To wake other threads and
+/// to wait for them would cost a good part of that, and they have other images to see to. Where one thread is too slow for the
+/// crowd, batches grow larger than that.
+const SMALL: u64 = 1 << 24;
 
 /// The queues and who works at them.
 pub(super) struct Shared {
@@ -116,11 +122,17 @@ impl Shared {
             return;
         };
         let started = Instant::now();
+        let images = batch.len();
+        let score = || servable.scores(batch.iter().map(|work| work.image.as_slice()));
+        let is_small = servable.operations().saturating_mul(images as u64) <= SMALL;
         let scores = catch_unwind(AssertUnwindSafe(|| {
-            servable.scores(batch.iter().map(|work| work.image.as_slice()))
+            if is_small && self.places.taken() > images {
+                alone(score)
+            } else {
+                score()
+            }
         }));
         let computed = started.elapsed();
-        let images = batch.len();
         let Ok(scores) = scores else {
             tracing::error!(
                 model = servable.model(),

@@ -69,5 +69,5 @@ pub use peak::peak_flops;
 pub use pool::{AveragePool2d, MaxPool2d, Pool2dShape};
 pub use softmax::{softmax, softmax_grad};
 pub use sums::column_sums;
-pub use tasks::alone;
+pub use tasks::{alone, threads};
 pub use update::Update;

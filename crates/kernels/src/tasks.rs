@@ -8,13 +8,18 @@ thread_local! {
     static ALONE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// How many tasks to split `work` multiplications into.
-pub(crate) fn tasks(work: usize) -> usize {
-    let threads = if ALONE.get() {
+/// How many threads the caller may split its work over: those of its pool, or itself if it is [`alone`].
+pub fn threads() -> usize {
+    if ALONE.get() {
         1
     } else {
         rayon::current_num_threads()
-    };
+    }
+}
+
+/// How many tasks to split `work` multiplications into.
+pub(crate) fn tasks(work: usize) -> usize {
+    let threads = threads();
     if threads == 1 {
         1
     } else {

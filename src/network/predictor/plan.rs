@@ -77,7 +77,8 @@ impl Plan {
             return;
         }
         let mut steps = self.stages.iter().flat_map(|stage| &stage.steps);
-        if count > 1 || steps.any(|step| step.splits(count)) {
+        let is_split = count > 1 || steps.any(|step| step.splits(count));
+        if is_split && kernels::threads() > 1 {
             with_threads_awake(|| self.compute(images, count, scores));
         } else {
             self.compute(images, count, scores);
@@ -166,7 +167,7 @@ impl Stage {
     }
 
     fn run(&self, x: &[f32], count: usize, y: &mut [f32], work: &mut Aligned) {
-        let threads = rayon::current_num_threads();
+        let threads = kernels::threads();
         // With fewer images than threads, the threads share each step of an image.
         let group = match self.group {
             Some(group) if count >= threads => group.min(count.div_ceil(threads)),
