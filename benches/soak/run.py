@@ -3,10 +3,11 @@
     cargo build --release
     python benches/soak/run.py --irori target/release/irori --seconds 300
 
-Good clients check every answer against the image's own; beside them come hostile requests, crowds that overfill the
-queue, slow lorises, versions that are published, promoted, rolled back and deleted, and a training job. In the middle
-the server is killed with SIGKILL and started again; at the end it is told to end with requests in flight. Needs Python
-3.11 and nothing else. Below 120 seconds memory and latency are reported but not judged.
+Good clients check every answer against the image's own. First a hundred new versions take each other's place under
+their load. Then come hostile requests, crowds that overfill the queue, slow lorises, versions that are published,
+promoted, rolled back and deleted, and a training job. In the middle the server is killed with SIGKILL and started
+again; at the end it is told to end with requests in flight. Needs Python 3.11 and nothing else. Below 120 seconds
+memory after the storm and latency while training are reported but not judged.
 """
 
 import argparse
@@ -27,6 +28,9 @@ from traffic import MODEL, Changes, Known, Tally, crowd, good, hostile, slow
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent.parent
 FIXTURES = REPOSITORY / "tests" / "fixtures"
 TOKEN = "soak"
+# Versions that take each other's place: so many before memory is first looked at, because only with them the threads and
+# buffers are there that every later one uses too; and then so many.
+FIRST_RELOADS, RELOADS = 10, 100
 GOOD_CLIENTS, HOSTILE_CLIENTS, SLOW_CLIENTS = 8, 3, 20
 # Small enough for the crowd to overfill.
 QUEUE = 256
@@ -131,6 +135,36 @@ class Soak:
         self.judge(not tally.faults, f"{title}: {len(tally.faults)} wrong, lost or failed")
         return tally
 
+    async def reload(self, times):
+        """So many reloads under load, and a moment of nothing but load; answers the memory after it."""
+        tally, stop = Tally(), asyncio.Event()
+        clients = []
+        for _ in range(GOOD_CLIENTS):
+            self.seed += 1
+            clients.append(asyncio.create_task(good(self.options.port, self.known, tally, self.seed, stop, lambda: False)))
+        await self.changes.reload(times, tally)
+        # Freed memory goes back to the system after a second.
+        await asyncio.sleep(3)
+        stop.set()
+        await asyncio.gather(*clients)
+        self.tallies.append(tally)
+        for fault in tally.faults[:5]:
+            print(f"       {fault[:400]}")
+        self.judge(
+            tally.latencies and not tally.faults,
+            f"{times} reloads during {len(tally.latencies)} good requests: {len(tally.faults)} wrong, lost or failed",
+        )
+        return self.server.resident()
+
+    async def reloads(self):
+        """Whether memory is what it was after another hundred."""
+        before = await self.reload(FIRST_RELOADS)
+        after = await self.reload(RELOADS)
+        self.judge(
+            abs(after / before - 1) <= 0.1,
+            f"memory before and after {RELOADS} reloads: {before / 1e6:.1f} and {after / 1e6:.1f} MB",
+        )
+
     async def train(self):
         """Begins a training that outlasts the phases; answers the job's path."""
         job = await self.changes.expect(
@@ -215,6 +249,7 @@ class Soak:
 
         await self.phase("warm-up", 0.1)
         idle = await self.phase("idle", 0.15)
+        await self.reloads()
         resting = []
         for part in ("first", "second"):
             await self.phase(f"storm, {part} part", 0.12, storm=True)

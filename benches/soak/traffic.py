@@ -263,6 +263,19 @@ class Changes:
     async def promote(self, version):
         await self.expect(200, "POST", f"/admin/models/{MODEL}/promote", {"version": version})
 
+    async def reload(self, times, tally):
+        """So often a new version, promoted, in the place of the one before it."""
+        before = None
+        for number in range(times):
+            version = await self.publish("pi"[number % 2])
+            await self.promote(version)
+            if before:
+                await self.expect(204, "DELETE", f"/admin/models/{MODEL}/versions/{before}")
+            before = version
+            tally.changes += 1
+        await self.promote(1)
+        await self.expect(204, "DELETE", f"/admin/models/{MODEL}/versions/{before}")
+
     async def run(self, tally, stop, may_lose):
         """Changes until it is stopped."""
         kind = 0
