@@ -87,9 +87,11 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<()> {
+    refuse_huge_pages();
     let threads = args.threads.unwrap_or_else(cpus);
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(cpus())
+        // They only pass things on: half as many keep those busy that compute.
+        .worker_threads(threads.div_ceil(2))
         .enable_all()
         .build()?;
     // Where versions are tested when they are loaded.
@@ -136,6 +138,15 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     // What still runs off the async threads, such as a load, has nobody to answer to any more.
     runtime.shutdown_background();
     served
+}
+
+/// Keeps memory in small pages. Of a huge one, 2 MiB, that was used once for a load or a burst of requests hardly any is ever
+/// free as a whole, so it stays with the process: about half of a busy server's memory.
+fn refuse_huge_pages() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "memory may come in huge pages");
+    }
 }
 
 /// Ends on SIGTERM, as container runtimes send it, and on SIGINT, as Ctrl-C does.
