@@ -1,7 +1,7 @@
 //! The trainer: Keras' `fit` and `evaluate`, over images in memory.
 
 use std::ops::ControlFlow;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -95,8 +95,11 @@ impl Trainer<'_> {
                 order.shuffle(&mut rng);
             }
             let mut seen = Evaluator::new(self.labels.to_vec())?;
+            let mut input = Duration::ZERO;
             for (step, indices) in order.chunks(self.fit.batch_size).enumerate() {
+                let begun = Instant::now();
                 let (images, target) = batches.make(indices, &device);
+                input += begun.elapsed();
                 let (loss, output) = learner.train_on_batch(images, target);
                 if !loss.is_finite() {
                     return Err(TrainingError::LossNotFinite {
@@ -121,7 +124,10 @@ impl Trainer<'_> {
                     return Err(TrainingError::Cancelled);
                 }
             }
-            let images_per_second = order.len() as f64 / started.elapsed().as_secs_f64();
+            let seconds = started.elapsed().as_secs_f64();
+            let images_per_second = order.len() as f64 / seconds;
+            let input_share = input.as_secs_f64() / seconds;
+            tracing::info!(epoch, images_per_second, input_share, "trained an epoch");
             let validated = match validation {
                 Some(part) => {
                     let mut go_on = |_: usize| ControlFlow::Continue(());
