@@ -169,22 +169,29 @@ impl Stage {
     fn run(&self, x: &[f32], count: usize, y: &mut [f32], work: &mut Aligned) {
         let threads = kernels::threads();
         // With fewer images than threads, the threads share each step of an image.
-        let group = match self.group {
-            Some(group) if count >= threads => group.min(count.div_ceil(threads)),
-            _ => count,
+        let (groups, group) = match self.group {
+            // As many groups for each thread, and all of one size but for an image.
+            Some(group) if count >= threads => {
+                let groups = count.div_ceil(group).next_multiple_of(threads);
+                (groups.min(count), count.div_ceil(groups))
+            }
+            _ => (1, count),
         };
-        let groups = count.div_ceil(group);
         let room = 2 * (group * self.between).next_multiple_of(LINE);
         let workers = threads.min(groups);
         work.grow(workers * room);
         if groups == 1 {
             return self.compute(x, count, y, &mut work[..room]);
         }
-        let parts = x
-            .chunks(group * self.input())
-            .zip(y.chunks_mut(group * self.output()));
-        let parts = Mutex::new(parts);
-        let next = || parts.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let parts = Mutex::new((0, x, y));
+        let next = || {
+            let mut parts = parts.lock().unwrap_or_else(PoisonError::into_inner);
+            let (index, x, y) = &mut *parts;
+            let images = (*index + 1) * count / groups - *index * count / groups;
+            *index += 1;
+            let y = y.split_off_mut(..images * self.output())?;
+            Some((x.split_off(..images * self.input())?, y))
+        };
         let worker = |work: &mut [f32]| {
             kernels::alone(|| {
                 while let Some((x, y)) = next() {
