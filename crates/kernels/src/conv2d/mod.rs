@@ -5,6 +5,7 @@ mod prepared;
 pub use prepared::PreparedConv2d;
 
 use crate::activation::Activation;
+use crate::aligned::Aligned;
 use crate::correlation::{Correlation, Frame, Phase};
 use crate::error::{ShapeError, batch, length, nonzero, terms, volume};
 use crate::kernel_grad::KernelGrad;
@@ -235,26 +236,44 @@ impl Conv2d {
         if let Some(bias) = bias {
             length("the bias", bias.len(), self.shape.out_channels)?;
         }
+        let turned = self.turn(kernel);
+        let kernel = (kernel, turned.as_deref());
+        self.run(&self.forward, x, kernel, bias, activation, y);
+        Ok(())
+    }
+
+    /// What Winograd's method derives from a kernel, where it is used.
+    fn turn(&self, kernel: &[f32]) -> Option<Aligned> {
+        let winograd = self.winograd.as_ref()?;
+        Some(winograd.turn(self.level, kernel))
+    }
+
+    /// Computes `direct`, which is the forward plan or that with its output written otherwise, with a kernel and what was
+    /// derived from it.
+    fn run(
+        &self,
+        direct: &Correlation,
+        x: &[f32],
+        (kernel, turned): (&[f32], Option<&[f32]>),
+        bias: Option<&[f32]>,
+        activation: Activation,
+        y: &mut [f32],
+    ) {
         let bounds = activation.bounds();
         let finish = Finish {
             bias,
             bounds: bounds.unwrap_or(Finish::NONE.bounds),
         };
-        match &self.winograd {
-            Some(winograd) => {
-                let again = Again {
-                    direct: &self.forward,
-                    kernel,
-                };
-                let turned = winograd.turn(self.level, kernel);
-                winograd.run(self.level, x, &turned, y, finish, &again);
+        match (&self.winograd, turned) {
+            (Some(winograd), Some(turned)) => {
+                let again = Again { direct, kernel };
+                winograd.run(self.level, x, turned, y, finish, &again);
             }
-            None => self.forward.run(self.level, x, kernel, y, finish),
+            _ => direct.run(self.level, x, kernel, y, finish),
         }
         if bounds.is_none() {
             activation.apply(self.level, y);
         }
-        Ok(())
     }
 
     /// `dx`, the gradient of the input, from `dy`, that of the output.

@@ -5,8 +5,6 @@ use crate::aligned::Aligned;
 use crate::correlation::Correlation;
 use crate::error::{ShapeError, batch, length, volume};
 use crate::pool::Pool2dShape;
-use crate::product::Finish;
-use crate::winograd::Again;
 
 /// A convolution with its weights and activation, and what can be computed of them before there is an image.
 ///
@@ -37,10 +35,7 @@ impl PreparedConv2d {
     ) -> Result<Self, ShapeError> {
         length("the kernel", kernel.len(), plan.kernel_len)?;
         length("the bias", bias.len(), plan.shape.out_channels)?;
-        let turned = plan
-            .winograd
-            .as_ref()
-            .map(|winograd| winograd.turn(plan.level, kernel));
+        let turned = plan.turn(kernel);
         let mut aligned = Aligned::zeros(kernel.len());
         aligned.copy_from_slice(kernel);
         Ok(Self {
@@ -147,25 +142,9 @@ impl PreparedConv2d {
         let images = batch("the input", x.len(), self.input_len())?;
         let output = volume("the output", &[images, self.output_len()])?;
         length("the output", y.len(), output)?;
-        let level = self.plan.level;
-        let bounds = self.activation.bounds();
-        let finish = Finish {
-            bias: Some(&self.bias),
-            bounds: bounds.unwrap_or(Finish::NONE.bounds),
-        };
-        match (&self.plan.winograd, &self.turned) {
-            (Some(winograd), Some(turned)) => {
-                let again = Again {
-                    direct: &self.direct,
-                    kernel: &self.kernel,
-                };
-                winograd.run(level, x, turned, y, finish, &again);
-            }
-            _ => self.direct.run(level, x, &self.kernel, y, finish),
-        }
-        if bounds.is_none() {
-            self.activation.apply(level, y);
-        }
+        let kernel = (&*self.kernel, self.turned.as_deref());
+        let (bias, activation) = (Some(&*self.bias), self.activation);
+        self.plan.run(&self.direct, x, kernel, bias, activation, y);
         Ok(())
     }
 }
