@@ -4,26 +4,8 @@ use proptest::prelude::*;
 
 use crate::reference::{
     Sum, assert_near, assert_same_bits, assert_sums, conv_shapes, levels, on_threads, products,
-    values,
+    shape, values,
 };
-
-fn shape(size: usize, channels: (usize, usize), kernel: usize, pad: usize) -> Conv2dShape {
-    Conv2dShape {
-        input: (size, size),
-        in_channels: channels.0,
-        out_channels: channels.1,
-        kernel: (kernel, kernel),
-        stride: (1, 1),
-        dilation: (1, 1),
-        padding: Padding2d {
-            top: pad,
-            bottom: pad,
-            left: pad,
-            right: pad,
-        },
-        groups: 1,
-    }
-}
 
 /// Compares forward and all gradients with the reference on every level.
 fn check(shape: Conv2dShape, images: usize, seed: u64) {

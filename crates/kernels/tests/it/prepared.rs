@@ -2,7 +2,7 @@
 use kernels::{Activation, Conv2d, Conv2dShape, MaxPool2d, Padding2d, Pool2dShape, PreparedConv2d};
 use proptest::prelude::*;
 
-use crate::reference::{assert_same_bits, conv_shapes, levels, on_threads, values};
+use crate::reference::{assert_same_bits, conv_shapes, levels, on_threads, shape, values};
 
 const ACTIVATIONS: [Activation; 3] = [Activation::Linear, Activation::Relu6, Activation::Tanh];
 
@@ -55,7 +55,7 @@ fn next(input: (usize, usize), channels: usize, padding: Padding2d) -> Option<Co
         input,
         padding,
         groups: channels,
-        ..shape(1, (channels, channels), 3)
+        ..shape(1, (channels, channels), 3, 0)
     };
     Conv2d::new(shape).ok()
 }
@@ -151,20 +151,15 @@ proptest! {
     }
 }
 
-fn shape(size: usize, channels: (usize, usize), kernel: usize) -> Conv2dShape {
+/// A convolution that gives images of their own size.
+fn same(size: usize, channels: (usize, usize), kernel: usize) -> Conv2dShape {
     Conv2dShape {
-        input: (size, size),
-        in_channels: channels.0,
-        out_channels: channels.1,
-        kernel: (kernel, kernel),
-        stride: (1, 1),
-        dilation: (1, 1),
         padding: Padding2d {
             bottom: kernel - 1,
             right: kernel - 1,
             ..Padding2d::default()
         },
-        groups: 1,
+        ..shape(size, channels, kernel, 0)
     }
 }
 
@@ -177,7 +172,7 @@ fn the_usual_layers_are_pooled_and_surrounded() {
         right: 1,
     };
     for (size, channels, kernel) in [(28, (3, 32), 2), (13, (5, 40), 1), (9, (1, 16), 5)] {
-        let shape = shape(size, channels, kernel);
+        let shape = same(size, channels, kernel);
         check(shape, 3, one, 1);
         let case = Case::new(Conv2d::new(shape).unwrap(), 1, Activation::Relu, 2);
         let output = case.plan.output();
@@ -203,7 +198,7 @@ fn the_usual_layers_are_pooled_and_surrounded() {
 
 #[test]
 fn weights_of_other_lengths_are_refused() {
-    let plan = Conv2d::new(shape(8, (3, 4), 3)).unwrap();
+    let plan = Conv2d::new(same(8, (3, 4), 3)).unwrap();
     let kernel = vec![0.0; plan.kernel_len()];
     let prepare = |kernel: &[f32], bias: &[f32]| {
         PreparedConv2d::new(plan.clone(), kernel, bias, Activation::Relu).map(|_| ())

@@ -116,6 +116,25 @@ pub fn products(plan: &Conv2d, images: usize, mut visit: impl FnMut(usize, usize
     }
 }
 
+/// A convolution of square images with a square kernel and as much padding on every side.
+pub fn shape(size: usize, channels: (usize, usize), kernel: usize, pad: usize) -> Conv2dShape {
+    Conv2dShape {
+        input: (size, size),
+        in_channels: channels.0,
+        out_channels: channels.1,
+        kernel: (kernel, kernel),
+        stride: (1, 1),
+        dilation: (1, 1),
+        padding: Padding2d {
+            top: pad,
+            bottom: pad,
+            left: pad,
+            right: pad,
+        },
+        groups: 1,
+    }
+}
+
 /// Shapes of convolutions, small and odd: one-pixel images, all strides, dilations, groups and paddings.
 pub fn conv_shapes() -> impl Strategy<Value = Conv2dShape> {
     let pair = |range: std::ops::RangeInclusive<usize>| (range.clone(), range);
