@@ -45,9 +45,6 @@ def threads(server):
         name = (task / "comm").read_text().strip()
         if task.name == str(server.process.pid):
             name = "main"
-        elif name == server.setting.irori.name[:15]:
-            # The threads that a batch is spread over have no name of their own, and so that of the program.
-            name = "spread"
         name = name.rstrip("-0123456789")
         used[name] += sum(map(int, stat(f"{server.process.pid}/task/{task.name}")[11:13])) / TICKS
     return used

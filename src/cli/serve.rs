@@ -94,9 +94,10 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         .worker_threads(threads.div_ceil(2))
         .enable_all()
         .build()?;
-    // Where versions are tested when they are loaded.
+    // Where versions are tested when they are loaded, and batches split that have the threads to themselves.
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
+        .thread_name(|index| format!("irori-split-{index}"))
         .build_global()?;
     let repository = args.models.open()?;
     let models = Models::load(repository, Device::flex(), args.default_model)?;

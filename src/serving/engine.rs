@@ -1,11 +1,12 @@
-//! The engine: from images to scores, by threads that decode and one that computes, with bounded queues between.
+//! The engine: from images to scores, by threads that decode and threads that compute, with bounded queues between.
 //!
 //! A request takes its places before anything is decoded, and holds them until its answer is there;
 //! so what is being decoded, waiting or computed is bounded by one number for each model, and by
-//! one number of bytes for all, and who finds no place is told at once when to come back. The
-//! compute thread takes whatever waits, up to `max_batch` images of one version, the moment it is
-//! free: a lone client never waits for a batch to fill, and a crowd gets full batches. Models take
-//! turns, and so do the versions of a model.
+//! one number of bytes for all, and who finds no place is told at once when to come back. A thread that
+//! computes takes what waits, up to `max_batch` images of one version, the moment it is free, and shares
+//! it with those that are free too: a lone client never waits for a batch to fill, and a crowd's batches
+//! grow with it. Models take turns, and so do the versions of a model. A lone small image is computed by
+//! the thread that has decoded it.
 //!
 //! A client that leaves, or whose time is up, costs nothing more: what it asked for is dropped
 //! before it is decoded, and before it is computed.
@@ -38,7 +39,8 @@ pub struct EngineConfig {
     pub max_queue_delay: Duration,
     /// Threads that decode images; without it one for each CPU that the process may use.
     pub decode_threads: usize,
-    /// Threads that run networks; without it one for each CPU that the process may use.
+    /// Threads that run networks; without it one for each CPU that the process may use. A batch that has them to itself is
+    /// split over rayon's global pool, which wants as many.
     pub compute_threads: usize,
     /// What an image may cost.
     pub limits: Limits,
@@ -69,7 +71,7 @@ pub fn cpus() -> usize {
 pub struct Timings {
     /// From bytes to pixels.
     pub decode: Duration,
-    /// From the queue to the compute thread.
+    /// From the queue to a compute thread.
     pub queue: Duration,
     /// In the network, for the whole batch.
     pub compute: Duration,
@@ -134,9 +136,12 @@ impl Engine {
                 .name(format!("irori-decode-{index}"))
                 .spawn(move || shared.decode_images())?;
         }
-        std::thread::Builder::new()
-            .name("irori-compute".into())
-            .spawn(move || shared.run_networks())?;
+        for index in 0..shared.config.compute_threads.max(1) {
+            let shared = Arc::clone(&shared);
+            std::thread::Builder::new()
+                .name(format!("irori-compute-{index}"))
+                .spawn(move || shared.run_networks())?;
+        }
         Ok(engine)
     }
 

@@ -63,6 +63,8 @@ type Turn<T> = VecDeque<Work<T>>;
 struct Waiting<T> {
     /// For each model that has something waiting, in the order of their turns, its versions in the order of theirs.
     models: VecDeque<VecDeque<Turn<T>>>,
+    /// Threads that have nothing to do.
+    idle: usize,
     closed: bool,
 }
 
@@ -77,6 +79,7 @@ impl<T> Default for Queue<T> {
         Self {
             waiting: Mutex::new(Waiting {
                 models: VecDeque::new(),
+                idle: 0,
                 closed: false,
             }),
             arrived: Condvar::new(),
@@ -105,22 +108,26 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Waits for images and takes up to `batching.most` of the version whose turn it is; `None` once the queue is closed and
-    /// empty. What nobody waits for any more is dropped here.
+    /// Waits for images and takes up to `batching.most` of the version whose turn it is, sharing them with the threads that
+    /// have nothing to do; `None` once the queue is closed and empty. What nobody waits for any more is dropped here.
     pub(super) fn take(&self, batching: Batching) -> Option<Vec<Work<T>>> {
         let mut waiting = self.lock();
         loop {
             let now = Instant::now();
             if let Some((model, version)) = waiting.ripe(batching, now) {
-                let batch = waiting.take(model, version, batching.most);
+                let batch = waiting.take(model, version, batching);
                 if batch.is_empty() {
                     continue;
+                }
+                if waiting.idle > 0 && waiting.ripe(batching, now).is_some() {
+                    self.arrived.notify_one();
                 }
                 return Some(batch);
             }
             if waiting.closed {
                 return None;
             }
+            waiting.idle += 1;
             waiting = match waiting.due(batching) {
                 Some(due) => {
                     let patience = due.saturating_duration_since(now);
@@ -132,6 +139,7 @@ impl<T> Queue<T> {
                     woken.unwrap_or_else(PoisonError::into_inner)
                 }
             };
+            waiting.idle -= 1;
         }
     }
 
@@ -195,8 +203,8 @@ impl<T> Waiting<T> {
         firsts.map(|first| first.queued + batching.delay).min()
     }
 
-    /// Takes up to `most` images of a version, and moves it and its model to the end of their lines.
-    fn take(&mut self, model: usize, version: usize, most: usize) -> Vec<Work<T>> {
+    /// Takes this thread's share of a version's images, and moves it and its model to the end of their lines.
+    fn take(&mut self, model: usize, version: usize, batching: Batching) -> Vec<Work<T>> {
         let mut batch = Vec::new();
         let Some(mut versions) = self.models.remove(model) else {
             return batch;
@@ -204,7 +212,14 @@ impl<T> Waiting<T> {
         let Some(mut turn) = versions.remove(version) else {
             return batch;
         };
-        batch.reserve(most.min(turn.len()));
+        // Who lets images wait for each other wants full batches.
+        let share = if batching.delay.is_zero() {
+            turn.len().div_ceil(self.idle + 1)
+        } else {
+            turn.len()
+        };
+        let most = batching.most.min(share);
+        batch.reserve(most);
         while batch.len() < most
             && let Some(work) = turn.pop_front()
         {

@@ -1,4 +1,4 @@
-//! What the engine's threads do: some decode images, and one runs networks over them.
+//! What the engine's threads do: some decode images, and some run networks over them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -13,10 +13,9 @@ use super::places::{Place, Places};
 use super::queue::{Batching, Queue, Work};
 use crate::network::alone;
 
-/// Operations of a batch that stays on one thread while other images are on their way: some 0.2 ms. To wake other threads and
-/// to wait for them would cost a good part of that, and they have other images to see to. Where one thread is too slow for the
-/// crowd, batches grow larger than that.
-const SMALL: u64 = 1 << 24;
+/// Operations of a batch that stays on one thread in any case: some 0.3 ms. To wake other threads and to wait for them would
+/// cost a good part of that.
+const SMALL: u64 = 1 << 25;
 
 /// The queues and who works at them.
 pub(super) struct Shared {
@@ -85,7 +84,11 @@ impl Shared {
                     decode,
                     ..work.with(pixels)
                 };
-                self.pixels.push([work]);
+                if self.is_lone(&work) {
+                    self.compute(vec![work]);
+                } else {
+                    self.pixels.push([work]);
+                }
             }
             Ok(Err(error)) => work.answer(Err(ServingError::Image { index, error })),
             Err(_) => {
@@ -95,28 +98,32 @@ impl Shared {
         }
     }
 
-    /// What the compute thread does. It is itself one of the threads that networks run on, so that
-    /// a batch goes through no other hands.
+    /// Whether an image is the only one in the engine, and its network sooner run than another thread is woken for it.
+    fn is_lone(&self, work: &Work<Vec<f32>>) -> bool {
+        work.servable.operations() <= SMALL
+            && self.config.max_queue_delay.is_zero()
+            && self.places.taken() == 1
+            && !work.is_abandoned()
+    }
+
+    /// What a compute thread does.
     pub(super) fn run_networks(&self) {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(self.config.compute_threads.max(1))
-            .use_current_thread()
-            .thread_name(|index| format!("irori-compute-{index}"))
-            .build();
-        let _pool = pool.inspect_err(|error| {
-            tracing::error!(%error, "networks run on other threads than they should");
-        });
         let batching = Batching {
             most: self.config.max_batch.max(1),
             delay: self.config.max_queue_delay,
         };
         while let Some(batch) = self.pixels.take(batching) {
             self.compute(batch);
+            // Whoever waits for this CPU takes the answers away and brings the next images, which are a batch then.
+            std::thread::yield_now();
         }
     }
 
     /// Runs one batch and answers each of its images. A panic in the network fails the batch, not
     /// the thread.
+    ///
+    /// While there are images for the other threads too, this one computes its batch alone: no thread then waits for
+    /// another that the system has put aside. Else the batch is split over rayon's threads.
     fn compute(&self, batch: Vec<Work<Vec<f32>>>) {
         let Some(servable) = batch.first().map(|work| Arc::clone(&work.servable)) else {
             return;
@@ -124,13 +131,12 @@ impl Shared {
         let started = Instant::now();
         let images = batch.len();
         let score = || servable.scores(batch.iter().map(|work| work.image.as_slice()));
+        let threads = self.config.compute_threads.max(1);
+        let others = self.places.taken().saturating_sub(images);
         let is_small = servable.operations().saturating_mul(images as u64) <= SMALL;
+        let is_alone = is_small || others + 1 >= threads;
         let scores = catch_unwind(AssertUnwindSafe(|| {
-            if is_small && self.places.taken() > images {
-                alone(score)
-            } else {
-                score()
-            }
+            if is_alone { alone(score) } else { score() }
         }));
         let computed = started.elapsed();
         let Ok(scores) = scores else {
@@ -150,7 +156,9 @@ impl Shared {
         servable.statistics().computed(images, slowest, computed);
         let decode: Duration = decodes().sum();
         let decoders = u32::try_from(self.config.decode_threads).unwrap_or(u32::MAX);
-        let busy = computed + decode / decoders.max(1);
+        let beside = if is_alone { threads } else { 1 };
+        let beside = u32::try_from(beside).unwrap_or(u32::MAX);
+        let busy = computed / beside + decode / decoders.max(1);
         self.places
             .note(busy / u32::try_from(images).unwrap_or(u32::MAX));
         for (work, scores) in batch.into_iter().zip(scores) {

@@ -5,7 +5,7 @@
 //! small to make good use of a step's weights, the next stage begins, with larger groups.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kernels::Aligned;
 use rayon::prelude::*;
@@ -25,8 +25,8 @@ const GROUP: usize = 32;
 /// A network as a chain of stages.
 pub(super) struct Plan {
     stages: Vec<Stage>,
-    /// Kept from one call to the next. One call at a time computes.
-    buffers: Mutex<Buffers>,
+    /// Kept from one call to the next: as many as there were calls at once.
+    buffers: Mutex<Vec<Buffers>>,
 }
 
 struct Stage {
@@ -86,9 +86,17 @@ impl Plan {
     }
 
     fn compute(&self, images: &[f32], count: usize, scores: &mut [f32]) {
-        // A panic leaves numbers behind, nothing more.
-        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
-        let Buffers { values, work } = &mut *buffers;
+        let mut buffers = self.kept().pop().unwrap_or_default();
+        self.compute_in(&mut buffers, images, count, scores);
+        self.kept().push(buffers);
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<Buffers>> {
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn compute_in(&self, buffers: &mut Buffers, images: &[f32], count: usize, scores: &mut [f32]) {
+        let Buffers { values, work } = buffers;
         let [from, to] = values;
         let (mut from, mut to) = (from, to);
         let last = self.stages.len() - 1;

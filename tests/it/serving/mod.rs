@@ -2,6 +2,7 @@
 
 mod lifecycle;
 mod overload;
+mod threads;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -42,6 +43,16 @@ fn publish_constant_as(repository: &Repository, model: &str, class: usize) -> u6
     ]
     .into_iter()
     .collect();
+    publish(repository, model, architecture, parameters)
+}
+
+/// A network with three outputs, published as the next version.
+fn publish(
+    repository: &Repository,
+    model: &str,
+    architecture: Architecture,
+    parameters: Parameters,
+) -> u64 {
     let draft = Draft {
         architecture,
         parameters,
@@ -72,6 +83,18 @@ fn encoded(class: usize) -> Input {
 /// A deadline that is far away.
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(60)
+}
+
+/// Waits, within reason, until something is so.
+async fn until(is_so: impl Fn() -> bool) {
+    let wait = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), wait)
+        .await
+        .unwrap();
 }
 
 /// A square PNG of one grey.

@@ -8,7 +8,7 @@ use irori::repository::Repository;
 use irori::serving::{Engine, EngineConfig, Input, Models, Scored, Servable, ServingError};
 use tempfile::TempDir;
 
-use super::{publish_constant_as, runtime, soon};
+use super::{publish_constant_as, runtime, soon, until};
 
 /// Models `a` and `b` with versions 1 and 2, and an engine in which up to four images of each wait for `delay`.
 fn waiting(delay: Duration) -> (TempDir, Arc<Models>, Arc<Engine>) {
@@ -38,17 +38,6 @@ type Answer = tokio::task::JoinHandle<Result<Vec<Scored>, ServingError>>;
 fn ask(engine: &Arc<Engine>, servable: &Arc<Servable>, images: usize, deadline: Instant) -> Answer {
     let (engine, servable) = (Arc::clone(engine), Arc::clone(servable));
     tokio::spawn(async move { engine.predict(&servable, pixels(images), deadline).await })
-}
-
-async fn until(is_so: impl Fn() -> bool) {
-    let wait = async {
-        while !is_so() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), wait)
-        .await
-        .unwrap();
 }
 
 const LONG: Duration = Duration::from_secs(60);

@@ -1,0 +1,62 @@
+//! What the threads that compute do beside each other.
+
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use irori::architecture::Architecture;
+use irori::network::initialize;
+use irori::repository::Repository;
+use irori::serving::{Engine, EngineConfig, Input, Models};
+use serde_json::json;
+
+use super::{publish, publish_constant_as, runtime, soon, until};
+
+/// An engine of two threads that compute, and models: `light`, whose network is nearly nothing, and `heavy`, whose network
+/// takes a tenth of a second and more for an image.
+fn light_and_heavy() -> (tempfile::TempDir, Models, Arc<Engine>) {
+    let folder = tempfile::tempdir().unwrap();
+    let repository = Repository::open(folder.path()).unwrap();
+    publish_constant_as(&repository, "light", 1);
+    let layer = |name: &str, config| json!({"class_name": name, "config": config});
+    let same = json!({"filters": 128, "kernel_size": 3, "padding": "same"});
+    let mut layers = vec![layer("Conv2D", same); 5];
+    layers[0]["config"]["input_shape"] = json!([128, 128, 1]);
+    layers.push(layer("GlobalAveragePooling2D", json!({})));
+    layers.push(layer("Dense", json!({"units": 3})));
+    let heavy = Architecture::from_value(&json!({"layers": layers})).unwrap();
+    let parameters = initialize(&heavy, 1);
+    publish(&repository, "heavy", heavy, parameters);
+    let models = Models::load(repository, Device::flex(), None).unwrap();
+    let engine = Engine::start(EngineConfig {
+        compute_threads: 2,
+        ..Default::default()
+    });
+    (folder, models, Arc::new(engine.unwrap()))
+}
+
+#[test]
+fn a_light_image_passes_a_heavy_one_that_is_being_computed() {
+    let (_folder, models, engine) = light_and_heavy();
+    let (light, heavy) = (models.get("light").unwrap(), models.get("heavy").unwrap());
+    runtime().block_on(async {
+        let slow = tokio::spawn({
+            let engine = Arc::clone(&engine);
+            async move {
+                engine
+                    .predict(&heavy, vec![Input::Pixels(vec![0.5; 128 * 128])], soon())
+                    .await
+            }
+        });
+        until(|| engine.depth() == 1).await;
+        let quick = engine
+            .predict(&light, vec![Input::Pixels(vec![0.5; 16])], soon())
+            .await
+            .unwrap();
+        assert_eq!(quick.len(), 1);
+        assert!(
+            !slow.is_finished(),
+            "the light image waited for the heavy one"
+        );
+        assert_eq!(slow.await.unwrap().unwrap().len(), 1);
+    });
+}
