@@ -41,6 +41,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceBuilder;
 use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::{Modify, OpenApi};
@@ -165,18 +166,18 @@ fn service(state: &AppState, behind: Behind) -> Router {
             .route_layer(from_fn_with_state(state.clone(), auth::require_token));
         routes = routes.merge(admin);
     }
-    routes
-        .layer(DefaultBodyLimit::max(config.max_body_bytes))
-        // From here on outwards: the last layer sees a request first.
-        .layer(from_fn_with_state(state.clone(), bodies::count))
+    // One stack, so that a request passes from layer to layer without a box at each. The first sees it first.
+    let around = ServiceBuilder::new()
+        .layer(option_layer(cors::layer(&config.cors_origins)))
+        .layer(from_fn_with_state(state.clone(), layers::observe))
+        .layer(CatchPanicLayer::custom(layers::panicked))
         .layer(from_fn_with_state(
             state.clone(),
             layers::refuse_while_draining,
         ))
-        .layer(CatchPanicLayer::custom(layers::panicked))
-        .layer(from_fn_with_state(state.clone(), layers::observe))
-        .layer(option_layer(cors::layer(&config.cors_origins)))
-        .with_state(state.clone())
+        .layer(from_fn_with_state(state.clone(), bodies::count))
+        .layer(DefaultBodyLimit::max(config.max_body_bytes));
+    routes.layer(around).with_state(state.clone())
 }
 
 /// Serves until `shutdown` ends. Then the server is no longer ready, and jobs are asked to stop; after `drain_grace` it turns
