@@ -96,17 +96,34 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
 /// The threads that jobs compute with. They are the least urgent of the process, so that serving
 /// comes first where both want the same CPU.
 pub(super) fn worker_pool(threads: usize) -> anyhow::Result<rayon::ThreadPool> {
-    use thread_priority::{ThreadPriority, set_current_thread_priority};
-
     Ok(rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .thread_name(|index| format!("irori-train-{index}"))
         .start_handler(|_| {
-            if let Err(error) = set_current_thread_priority(ThreadPriority::Min) {
+            if let Err(error) = give_way() {
                 tracing::warn!(?error, "training runs at the same priority as serving");
             }
         })
         .build()?)
+}
+
+/// Makes this thread one that leaves its CPU the moment another one wants it. Being nice is not enough: Linux lets even the
+/// nicest thread go on to the end of its slice, some 3 ms, by which a prediction would be late.
+#[cfg(target_os = "linux")]
+fn give_way() -> Result<(), thread_priority::Error> {
+    use thread_priority::{
+        NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
+        set_thread_priority_and_policy, thread_native_id,
+    };
+
+    let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+    set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle)
+}
+
+/// Makes this thread the least urgent.
+#[cfg(not(target_os = "linux"))]
+fn give_way() -> Result<(), thread_priority::Error> {
+    thread_priority::set_current_thread_priority(thread_priority::ThreadPriority::Min)
 }
 
 /// What an image may cost.
