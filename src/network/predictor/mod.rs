@@ -4,7 +4,7 @@
 //! at load is: batch normalization and rescaling are folded into the weights beside them
 //! (`fold.rs`), kernels are transformed, activations go into the layer before them. What is left
 //! runs group by group of images, so that what one layer hands to the next stays in a core's cache
-//! (`plan.rs`), in buffers that are kept: a prediction of a size that was seen before allocates
+//! (`plan.rs`), in buffers that each thread keeps: a prediction of a size that was seen before allocates
 //! nothing, but for layers that have no kernel of ours (`step.rs`). On any other device a predictor
 //! is the [`Network`].
 //!

@@ -4,8 +4,9 @@
 //! thread: groups are as large as their values fit into a core's cache. Where a group would be too
 //! small to make good use of a step's weights, the next stage begins, with larger groups.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use kernels::Aligned;
 use rayon::prelude::*;
@@ -22,11 +23,12 @@ const LINE: usize = 16;
 /// Images in a group, at most.
 const GROUP: usize = 32;
 
+/// Bytes that a thread keeps for its next prediction, of whatever network, at most.
+const KEPT: usize = 64 << 20;
+
 /// A network as a chain of stages.
 pub(super) struct Plan {
     stages: Vec<Stage>,
-    /// Kept from one call to the next: as many as there were calls at once.
-    buffers: Mutex<Vec<Buffers>>,
 }
 
 struct Stage {
@@ -38,12 +40,30 @@ struct Stage {
     between: usize,
 }
 
-#[derive(Default)]
+/// What a thread keeps from one prediction to the next, whichever networks they are of.
 struct Buffers {
     /// What the last stage gave, and what the next one fills.
     values: [Aligned; 2],
     /// What is handed from step to step, for each thread.
     work: Aligned,
+}
+
+thread_local! {
+    static BUFFERS: Cell<Buffers> = const { Cell::new(Buffers::new()) };
+}
+
+impl Buffers {
+    const fn new() -> Self {
+        Self {
+            values: [Aligned::new(), Aligned::new()],
+            work: Aligned::new(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let [from, to] = &self.values;
+        (from.len() + to.len() + self.work.len()) * size_of::<f32>()
+    }
 }
 
 impl Plan {
@@ -65,10 +85,7 @@ impl Plan {
                 }),
             }
         }
-        Self {
-            stages,
-            buffers: Mutex::default(),
-        }
+        Self { stages }
     }
 
     /// Computes the scores of `count` images.
@@ -86,13 +103,12 @@ impl Plan {
     }
 
     fn compute(&self, images: &[f32], count: usize, scores: &mut [f32]) {
-        let mut buffers = self.kept().pop().unwrap_or_default();
+        // Taken out meanwhile: another prediction that rayon begins on this thread within this one finds none.
+        let mut buffers = BUFFERS.replace(Buffers::new());
         self.compute_in(&mut buffers, images, count, scores);
-        self.kept().push(buffers);
-    }
-
-    fn kept(&self) -> MutexGuard<'_, Vec<Buffers>> {
-        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
+        if buffers.bytes() <= KEPT {
+            BUFFERS.set(buffers);
+        }
     }
 
     fn compute_in(&self, buffers: &mut Buffers, images: &[f32], count: usize, scores: &mut [f32]) {
