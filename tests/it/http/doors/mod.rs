@@ -1,15 +1,15 @@
-//! The doors: slow, silent and too many connections; an address for `/admin`; API keys; pages of other origins.
+//! The doors: slow, silent and too many connections; an address for `/admin`; headers that keep browsers safe.
 
-use std::fs;
+mod bodies;
+mod keys;
+mod origins;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
-
 use super::{Reply, Server, Settings, bearer, png};
-use irori::http::{HttpConfig, Origin, Tokens};
+use irori::http::HttpConfig;
 
 /// Well above what any answer here takes, and well below the timeouts that hostile connections would have to run into.
 const SOON: Duration = Duration::from_secs(2);
@@ -274,147 +274,6 @@ fn both_doors_close_together() {
     assert!(until_closed(&mut waiting) < SOON);
 }
 
-fn with_key(server: &Server, path: &str, header: &str, value: &str) -> Reply {
-    let request = server.agent.post(server.url(path)).header(header, value);
-    request.send(&png(255, 4)).unwrap().into()
-}
-
-#[test]
-fn predictions_can_need_a_key() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("keys");
-    fs::write(&file, "first\n").unwrap();
-    let server = Server::with(Settings {
-        api_keys: Some(Tokens::from_file(&file).unwrap()),
-        ..Settings::default()
-    });
-    for path in [
-        "/predict",
-        "/models/shade/predict",
-        "/models/shade/versions/1/predict",
-    ] {
-        let refused = server.predict(path, &png(255, 4));
-        assert!(refused.header("www-authenticate").starts_with("Bearer"));
-        let detail = refused.problem(401, "api_key_required");
-        assert!(detail.contains("X-API-Key"), "{detail}");
-        with_key(&server, path, "x-api-key", "firs").problem(401, "api_key_required");
-        with_key(&server, path, "authorization", &bearer()).problem(401, "api_key_required");
-        with_key(&server, path, "x-api-key", "first").ok();
-        with_key(&server, path, "authorization", "Bearer first").ok();
-    }
-    for path in [
-        "/v2/models/shade/infer",
-        "/v2/models/shade/versions/1/infer",
-        "/v1/models/shade:predict",
-        "/v1/models/shade/versions/1:classify",
-    ] {
-        let error = server.predict(path, b"{}").error(401);
-        assert!(error.contains("X-API-Key"), "{error}");
-        with_key(&server, path, "x-api-key", "first").error(400);
-    }
-    for open in [
-        "/health/ready",
-        "/models",
-        "/models/shade",
-        "/openapi.json",
-        "/v2/models/shade",
-        "/v1/models/shade",
-    ] {
-        server.get(open).ok();
-    }
-    assert_eq!(server.get("/metrics").status, 200);
-    // A key opens no more than predictions.
-    let request = server.agent.get(server.url("/admin/jobs"));
-    let reply = request.header("authorization", "Bearer first").call();
-    Reply::from(reply.unwrap()).problem(401, "unauthorized");
-
-    // Keys change without a restart.
-    fs::write(&file, "first\nsecond\n").unwrap();
-    let changed = Instant::now();
-    while with_key(&server, "/predict", "x-api-key", "second").status != 200 {
-        assert!(changed.elapsed() < Duration::from_secs(10));
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    with_key(&server, "/predict", "x-api-key", "first").ok();
-}
-
-fn from_origin(server: &Server, origin: &str) -> Reply {
-    let request = server.agent.get(server.url("/models"));
-    request.header("origin", origin).call().unwrap().into()
-}
-
-#[test]
-fn pages_of_the_origins_that_were_named_may_read_answers() {
-    let origins = |origins: &[&str]| {
-        with(HttpConfig {
-            cors_origins: origins
-                .iter()
-                .map(|origin| origin.parse().unwrap())
-                .collect(),
-            ..HttpConfig::default()
-        })
-    };
-    let allowed = "access-control-allow-origin";
-    let closed = Server::start();
-    assert_eq!(
-        from_origin(&closed, "https://app.example").header(allowed),
-        ""
-    );
-
-    let server = origins(&["https://app.example", "http://localhost:3000"]);
-    for origin in ["https://app.example", "http://localhost:3000"] {
-        assert_eq!(from_origin(&server, origin).header(allowed), origin);
-    }
-    for other in ["https://app.example.evil", "http://app.example", "null"] {
-        assert_eq!(from_origin(&server, other).header(allowed), "", "{other}");
-    }
-    // What a browser asks before it sends a key.
-    let answer = ask(
-        &server,
-        "OPTIONS /predict HTTP/1.1\r\nhost: it\r\norigin: https://app.example\r\naccess-control-request-method: POST\r\n\
-         access-control-request-headers: x-api-key, content-type\r\nconnection: close\r\n\r\n",
-    );
-    for header in [
-        "access-control-allow-origin: https://app.example\r\n",
-        "access-control-allow-headers: x-api-key, content-type\r\n",
-        "access-control-allow-methods: GET,POST,PUT,DELETE\r\n",
-    ] {
-        assert!(answer.contains(header), "{header}{answer}");
-    }
-    assert!(!answer.contains("allow-credentials"), "{answer}");
-    // A refusal can be read too.
-    let refused = server.agent.get(server.url("/nowhere"));
-    let refused = refused.header("origin", "https://app.example").call();
-    assert_eq!(
-        Reply::from(refused.unwrap()).header(allowed),
-        "https://app.example"
-    );
-
-    let server = origins(&["https://app.example", "*"]);
-    assert_eq!(
-        from_origin(&server, "https://any.example").header(allowed),
-        "*"
-    );
-}
-
-#[test]
-fn an_origin_is_a_scheme_and_a_host() {
-    for good in ["*", "https://a.example", "http://[::1]:3000"] {
-        assert!(good.parse::<Origin>().is_ok(), "{good}");
-    }
-    for bad in [
-        "",
-        "a.example",
-        "https://a.example/",
-        "https://u@a.example",
-        "ftp://a.example",
-        "https://*.example\r\nx: y",
-        "null",
-    ] {
-        assert!(bad.parse::<Origin>().is_err(), "{bad}");
-    }
-}
-
 #[test]
 fn every_answer_carries_the_headers_that_keep_browsers_safe() {
     let server = Server::start();
@@ -431,80 +290,4 @@ fn every_answer_carries_the_headers_that_keep_browsers_safe() {
             assert_eq!(reply.header(telling), "", "{path}");
         }
     }
-}
-
-#[test]
-fn the_bodies_of_all_requests_share_a_budget() {
-    let server = with(HttpConfig {
-        max_bodies_bytes: 300 << 10,
-        ..HttpConfig::default()
-    });
-    // Most of it is taken by a body that is still arriving.
-    let mut slow = connect(&server);
-    let head = format!(
-        "POST /predict HTTP/1.1\r\nhost: it\r\ncontent-length: {}\r\n\r\n",
-        256 << 10
-    );
-    slow.write_all(head.as_bytes()).unwrap();
-    slow.write_all(&vec![0; 250 << 10]).unwrap();
-    let counted = format!("irori_http_bodies_bytes {}", 250 << 10);
-    let sent = Instant::now();
-    while !server.get("/metrics").text().contains(&counted) {
-        assert!(sent.elapsed() < SOON, "what has arrived is not counted");
-    }
-    let small = vec![0; 60 << 10];
-    let reply = server.predict("/predict", &small);
-    assert_eq!(reply.header("retry-after"), "1");
-    reply.problem(429, "bodies_full");
-    // Chunked, so that nothing says how much there will be.
-    let body = Vec::from(&b"d000\r\n"[..]);
-    let body = [body, vec![0; 0xd000], b"\r\n0\r\n\r\n".to_vec()].concat();
-    let mut chunked = connect(&server);
-    chunked
-        .write_all(b"POST /predict HTTP/1.1\r\nhost: it\r\ntransfer-encoding: chunked\r\n\r\n")
-        .unwrap();
-    chunked.write_all(&body).unwrap();
-    let mut answer = [0; 13];
-    chunked.read_exact(&mut answer).unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 429 ");
-    // A request that fits still finds room, and with the end of the large one all is as before.
-    server.predict("/predict", &png(255, 4)).ok();
-    slow.write_all(&vec![0; 6 << 10]).unwrap();
-    slow.read_exact(&mut answer).unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 422 ", "no image, but no refusal either");
-    server
-        .predict("/predict", &small)
-        .problem(422, "image_unrecognised");
-    // What comes packed is counted as it is unpacked, whether its packed length is said or not.
-    let packed = gzip(&vec![b' '; 1 << 20]);
-    assert!(packed.len() < 8 << 10);
-    for path in ["/v2/models/shade/infer", "/v1/models/shade:predict"] {
-        let request = server.agent.post(server.url(path));
-        let reply = request.header("content-encoding", "gzip").send(&packed);
-        let reply = Reply::from(reply.unwrap());
-        assert_eq!(reply.header("retry-after"), "1");
-        reply.error(429);
-        let mut chunked = connect(&server);
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: it\r\ncontent-encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n",
-            packed.len()
-        );
-        chunked.write_all(head.as_bytes()).unwrap();
-        chunked.write_all(&packed).unwrap();
-        chunked.write_all(b"\r\n0\r\n\r\n").unwrap();
-        chunked.read_exact(&mut answer).unwrap();
-        assert_eq!(&answer, b"HTTP/1.1 429 ");
-        let small = gzip(br#"{"inputs": [], "instances": []}"#);
-        let request = server.agent.post(server.url(path));
-        let reply = request.header("content-encoding", "gzip").send(&small);
-        assert_eq!(Reply::from(reply.unwrap()).status, 400);
-    }
-    let free = "irori_http_bodies_bytes 0";
-    assert!(server.get("/metrics").text().contains(free));
-}
-
-fn gzip(content: &[u8]) -> Vec<u8> {
-    let mut packed = GzEncoder::new(Vec::new(), Compression::best());
-    packed.write_all(content).unwrap();
-    packed.finish().unwrap()
 }
