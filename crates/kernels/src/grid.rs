@@ -35,6 +35,18 @@ impl Grid {
             output_column: 1,
         }
     }
+
+    /// Where in `x` the last of rows `from..to` begins, and that is the largest of where they begin; `None` if there are none.
+    pub fn last(&self, (from, to): (usize, usize)) -> Option<usize> {
+        let start = |row: usize| {
+            let (line, column) = (row / self.width, row % self.width);
+            self.input + line * self.input_row + column * self.input_column
+        };
+        let last = to.checked_sub(1).filter(|&last| from <= last)?;
+        // The line before may reach further, where lines overlap.
+        let before = last - last % self.width;
+        Some(start(last).max(if before > from { start(before - 1) } else { 0 }))
+    }
 }
 
 /// Walks a grid without a division per row.
@@ -64,20 +76,40 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Where the next row begins in `x`, and which row of the output it is.
+    /// Where the next `P` rows begin in `x`, and which rows of the output they are.
     #[inline(always)]
-    pub fn next(&mut self) -> (usize, usize) {
-        let here = (self.input, self.output - self.grid.skipped);
-        self.column += 1;
+    pub fn take<const P: usize>(&mut self) -> ([usize; P], [usize; P]) {
+        let mut starts = [0; P];
+        let mut rows = [0; P];
+        // Mostly they lie in one line.
+        if P <= self.grid.width - self.column {
+            for p in 0..P {
+                starts[p] = self.input + p * self.grid.input_column;
+                rows[p] = self.output - self.grid.skipped + p * self.grid.output_column;
+            }
+            self.advance(P);
+        } else {
+            for p in 0..P {
+                starts[p] = self.input;
+                rows[p] = self.output - self.grid.skipped;
+                self.advance(1);
+            }
+        }
+        (starts, rows)
+    }
+
+    /// Goes on by `steps`, at most to the beginning of the next line.
+    #[inline(always)]
+    fn advance(&mut self, steps: usize) {
+        self.column += steps;
         if self.column == self.grid.width {
             self.column = 0;
             self.input_row += self.grid.input_row;
             self.output_row += self.grid.output_row;
             (self.input, self.output) = (self.input_row, self.output_row);
         } else {
-            self.input += self.grid.input_column;
-            self.output += self.grid.output_column;
+            self.input += steps * self.grid.input_column;
+            self.output += steps * self.grid.output_column;
         }
-        here
     }
 }

@@ -29,12 +29,15 @@ pub(crate) fn panel<S: Simd, const V: usize, const LANES: bool>(
     out: &mut MatrixMut,
 ) {
     let (from, to) = block.product.rows;
+    let shared = Shared::<S, V>::of(simd, &block, 0);
     let mut cursor = Cursor::new(&block.product.grid, from);
     let mut left = to - from;
     macro_rules! tiles {
         ($($rows:literal)*) => {$(
             while left >= $rows {
-                tile::<S, $rows, V, LANES>(simd, block, &mut cursor, out);
+                let (starts, rows) = cursor.take::<$rows>();
+                let sums = block.sums::<S, $rows, V, LANES>(simd, &shared, &starts);
+                block.finish(simd, sums, &rows, out);
                 left -= $rows;
             }
         )*};
@@ -60,35 +63,20 @@ pub(crate) fn pooled_panel<S: Simd, const V: usize>(
     out: &mut MatrixMut,
 ) {
     let (from, to) = block.product.rows;
+    let farthest = windows.into_iter().max().unwrap_or(0);
+    let shared = Shared::<S, V>::of(simd, &block, farthest);
     let mut cursor = Cursor::new(&block.product.grid, from);
     let mut left = to - from;
     if S::REGISTER_COUNT >= 32 {
         while left >= 2 {
-            pooled_tile::<S, 8, 2, V>(simd, block, windows, &mut cursor, out);
+            pooled_tile::<S, 8, 2, V>(simd, block, &shared, windows, &mut cursor, out);
             left -= 2;
         }
     }
     while left >= 1 {
-        pooled_tile::<S, 4, 1, V>(simd, block, windows, &mut cursor, out);
+        pooled_tile::<S, 4, 1, V>(simd, block, &shared, windows, &mut cursor, out);
         left -= 1;
     }
-}
-
-/// Computes `P` rows of a block.
-#[inline(always)]
-fn tile<S: Simd, const P: usize, const V: usize, const LANES: bool>(
-    simd: S,
-    block: Block,
-    cursor: &mut Cursor,
-    out: &mut MatrixMut,
-) {
-    let mut starts = [0; P];
-    let mut rows = [0; P];
-    for p in 0..P {
-        (starts[p], rows[p]) = cursor.next();
-    }
-    let sums = block.sums::<S, P, V, LANES>(simd, &starts);
-    block.finish(simd, sums, &rows, out);
 }
 
 /// Computes `Q` rows of a block, each from four: `P` is 4 · `Q`.
@@ -96,20 +84,19 @@ fn tile<S: Simd, const P: usize, const V: usize, const LANES: bool>(
 fn pooled_tile<S: Simd, const P: usize, const Q: usize, const V: usize>(
     simd: S,
     block: Block,
+    shared: &Shared<S, V>,
     windows: [usize; 4],
     cursor: &mut Cursor,
     out: &mut MatrixMut,
 ) {
     let mut starts = [0; P];
-    let mut rows = [0; Q];
+    let (firsts, rows) = cursor.take::<Q>();
     for q in 0..Q {
-        let start;
-        (start, rows[q]) = cursor.next();
         for w in 0..4 {
-            starts[4 * q + w] = start + windows[w];
+            starts[4 * q + w] = firsts[q] + windows[w];
         }
     }
-    let sums = block.sums::<S, P, V, false>(simd, &starts);
+    let sums = block.sums::<S, P, V, false>(simd, shared, &starts);
     let mut most = [[simd.splat_f32s(0.0); V]; Q];
     for q in 0..Q {
         for v in 0..V {
@@ -121,14 +108,20 @@ fn pooled_tile<S: Simd, const P: usize, const Q: usize, const V: usize>(
     block.finish(simd, most, &rows, out);
 }
 
-impl Block<'_> {
-    /// The sums of the bias and this chunk for `P` rows that begin at `starts`.
+/// What all tiles of a block have in common.
+struct Shared<'a, S: Simd, const V: usize> {
+    /// What the sums begin with.
+    first: [S::f32s; V],
+    /// From the block's first column on.
+    weights: Weights<'a>,
+    /// How many of the chunk's terms have `V` whole vectors of weights.
+    ready: usize,
+}
+
+impl<'a, S: Simd, const V: usize> Shared<'a, S, V> {
+    /// Checks, too, that every term of a row that begins as much as `further` than the product's is within `x`.
     #[inline(always)]
-    fn sums<S: Simd, const P: usize, const V: usize, const LANES: bool>(
-        &self,
-        simd: S,
-        starts: &[usize; P],
-    ) -> [[S::f32s; V]; P] {
+    fn of(simd: S, block: &Block<'a>, further: usize) -> Self {
         let Block {
             product,
             chunk,
@@ -136,7 +129,7 @@ impl Block<'_> {
             columns,
             finish,
             ..
-        } = *self;
+        } = *block;
         let weights = Weights {
             column: product.weights.column + column,
             ..product.weights
@@ -148,10 +141,30 @@ impl Block<'_> {
                 first[v] = load(simd, bias.get(v * S::F32_LANES..).unwrap_or_default());
             }
         }
+        if let Some(last) = product.grid.last(product.rows) {
+            assert!(chunk.reach == 0 || last + further + chunk.reach <= product.x.len());
+        }
+        Self {
+            first,
+            weights,
+            ready: weights.ready(chunk, V * S::F32_LANES),
+        }
+    }
+}
+
+impl Block<'_> {
+    /// The sums of the bias and this chunk for `P` rows that begin at `starts`, which are within what was checked.
+    #[inline(always)]
+    fn sums<S: Simd, const P: usize, const V: usize, const LANES: bool>(
+        &self,
+        simd: S,
+        shared: &Shared<S, V>,
+        starts: &[usize; P],
+    ) -> [[S::f32s; V]; P] {
         if LANES {
-            sum_lanes::<S, P, V>(simd, product.x, starts, chunk, weights, first)
+            sum_lanes::<S, P, V>(simd, self.product.x, starts, self.chunk, shared)
         } else {
-            sum::<S, P, V>(simd, product.x, starts, chunk, weights, first)
+            sum::<S, P, V>(simd, self.product.x, starts, self.chunk, shared)
         }
     }
 
@@ -242,20 +255,20 @@ fn sum<S: Simd, const P: usize, const V: usize>(
     x: &[f32],
     starts: &[usize; P],
     chunk: &Chunk,
-    weights: Weights,
-    first: [S::f32s; V],
+    shared: &Shared<S, V>,
 ) -> [[S::f32s; V]; P] {
     let lanes = S::F32_LANES;
+    let Shared {
+        first,
+        weights,
+        ready,
+    } = *shared;
     let Weights {
         values,
         stride,
         column,
     } = weights;
     let mut sums = [first; P];
-    for &start in starts {
-        assert!(chunk.reach == 0 || start + chunk.reach <= x.len());
-    }
-    let ready = weights.ready(chunk, V * lanes);
     let mut row = values.as_ptr().wrapping_add(chunk.weight * stride + column);
     for &offset in &chunk.offsets[..ready] {
         let mut vectors = [simd.splat_f32s(0.0); V];
@@ -264,7 +277,7 @@ fn sum<S: Simd, const P: usize, const V: usize>(
             vectors[v] = unsafe { row.add(v * lanes).cast::<S::f32s>().read_unaligned() };
         }
         for p in 0..P {
-            // SAFETY: `offset` is less than `reach`, and `starts[p] + reach` is within `x`.
+            // SAFETY: `offset` is less than `reach`, and `starts[p] + reach` was checked to be within `x`.
             let value = simd.splat_f32s(unsafe { *x.as_ptr().add(offset).add(starts[p]) });
             for v in 0..V {
                 sums[p][v] = simd.mul_add_e_f32s(value, vectors[v], sums[p][v]);
@@ -289,10 +302,10 @@ fn sum_lanes<S: Simd, const P: usize, const V: usize>(
     x: &[f32],
     starts: &[usize; P],
     chunk: &Chunk,
-    weights: Weights,
-    first: [S::f32s; V],
+    shared: &Shared<S, V>,
 ) -> [[S::f32s; V]; P] {
     let lanes = S::F32_LANES;
+    let Shared { first, weights, .. } = *shared;
     let Weights {
         values,
         stride,
@@ -301,11 +314,7 @@ fn sum_lanes<S: Simd, const P: usize, const V: usize>(
     let mut sums = [first; P];
     // The values of `x` too are read as whole vectors, unless that would pass its end.
     let last = starts.iter().copied().max().unwrap_or(0) + chunk.reach + column + V * lanes;
-    let ready = if last <= x.len() {
-        weights.ready(chunk, V * lanes)
-    } else {
-        0
-    };
+    let ready = if last <= x.len() { shared.ready } else { 0 };
     let mut row = values.as_ptr().wrapping_add(chunk.weight * stride + column);
     let input = x.as_ptr().wrapping_add(column);
     for &offset in &chunk.offsets[..ready] {
