@@ -45,6 +45,16 @@ impl<'a> MatrixMut<'a> {
         unsafe { std::slice::from_raw_parts_mut(self.first.add(index * self.stride), self.columns) }
     }
 
+    /// Values from one row to the next.
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// Where row `index` begins, for who has checked himself that what he writes is of this part.
+    pub fn start(&mut self, index: usize) -> *mut f32 {
+        self.first.wrapping_add(index * self.stride)
+    }
+
     /// Columns `from..from + columns`, borrowed.
     pub fn columns_mut(&mut self, from: usize, columns: usize) -> MatrixMut<'_> {
         assert!(from + columns <= self.columns && from < self.columns);

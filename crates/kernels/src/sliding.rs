@@ -6,7 +6,7 @@
 #![allow(clippy::needless_range_loop)]
 use pulp::{Simd, WithSimd};
 
-use crate::level::{at_least, at_most, load, store};
+use crate::level::{at_least, at_most, load};
 use crate::matrix::MatrixMut;
 use crate::product::{Factor, Product, Start};
 
@@ -39,24 +39,37 @@ impl WithSimd for Sliding<'_, '_> {
             + 2 * window.row
             + ((grid.width - 1) * window.step + 3) * channels;
         assert!(last <= product.x.len() && product.weights.values.len() >= 9 * channels);
+        let first = grid.output - grid.skipped;
+        let last = first + (lines - 1) * grid.output_row + grid.width;
+        assert!(last <= out.rows() && channels <= out.columns());
         for line in 0..lines {
-            let pixels = &product.x[window.first + line * grid.input_row..];
-            let first = grid.output - grid.skipped + line * grid.output_row;
             for channel in (0..channels).step_by(S::F32_LANES) {
-                let mut call = Line {
-                    product,
-                    out,
-                    pixels: &pixels[channel..],
+                let from = window.first + line * grid.input_row + channel;
+                let mut call = Line::<S> {
                     window: &window,
                     channels,
-                    channel,
-                    first,
-                    column: 0,
+                    weights: [simd.splat_f32s(0.0); 9],
+                    first: match product.finish.bias {
+                        Some(bias) => load(simd, &bias[channel..channel + S::F32_LANES]),
+                        None => simd.splat_f32s(0.0),
+                    },
+                    bounds: product.finish.bounds,
+                    from: product.x[from..].as_ptr(),
+                    to: out
+                        .start(first + line * grid.output_row)
+                        .wrapping_add(channel),
+                    stride: out.stride(),
+                    left: grid.width,
                 };
+                for tap in 0..9 {
+                    call.weights[tap] =
+                        load(simd, &product.weights.values[tap * channels + channel..]);
+                }
                 macro_rules! tiles {
                     ($($pixels:literal of $values:literal)*) => {{$(
-                        while grid.width - call.column >= $pixels {
-                            call.tile::<S, $pixels, $values>(simd);
+                        while call.left >= $pixels {
+                            // SAFETY: the assertions are for the last value under the last window, and the last pixel.
+                            unsafe { call.tile::<$pixels, $values>(simd) };
                         }
                     )*}};
                 }
@@ -118,70 +131,64 @@ impl Window {
     }
 }
 
-/// One vector of channels of one line of output, from `column` on.
-struct Line<'a, 'b> {
-    product: &'a Product<'a>,
-    out: &'a mut MatrixMut<'b>,
-    /// From the channels of the first window on.
-    pixels: &'a [f32],
+/// One vector of channels of what is left of a line of output.
+struct Line<'a, S: Simd> {
     window: &'a Window,
     channels: usize,
-    channel: usize,
-    /// The row of `out` of the line's first pixel.
-    first: usize,
-    column: usize,
+    weights: [S::f32s; 9],
+    /// What the sums begin with, and the bounds that they are held between.
+    first: S::f32s,
+    bounds: (f32, f32),
+    /// The first value under the next window, and the next pixel of the output.
+    from: *const f32,
+    to: *mut f32,
+    /// From one pixel of the output to the next.
+    stride: usize,
+    left: usize,
 }
 
-impl Line<'_, '_> {
+impl<S: Simd> Line<'_, S> {
     /// Computes `P` pixels, under whose windows are `N` pixels of each row.
+    ///
+    /// # Safety
+    ///
+    /// There are `P` pixels left, and the values under their windows may be read.
     #[inline(always)]
-    fn tile<S: Simd, const P: usize, const N: usize>(&mut self, simd: S) {
-        let (product, lanes) = (self.product, S::F32_LANES);
-        let bias = product
-            .finish
-            .bias
-            .map_or(&[][..], |bias| &bias[self.channel..self.channel + lanes]);
-        let mut sums = [load(simd, bias); P];
-        let weights = product.weights.values[self.channel..].as_ptr();
-        let begin = self.column * self.window.step * self.channels;
+    unsafe fn tile<const P: usize, const N: usize>(&mut self, simd: S) {
+        let mut sums = [self.first; P];
         for y in 0..3 {
-            let pixels = self.pixels[begin + y * self.window.row..].as_ptr();
+            let pixels = self.from.wrapping_add(y * self.window.row);
             let mut values = [simd.splat_f32s(0.0); N];
             for x in 0..N {
-                // SAFETY: the assertion at the beginning is for the last value under the last window.
-                values[x] = unsafe {
-                    pixels
-                        .add(x * self.channels)
-                        .cast::<S::f32s>()
-                        .read_unaligned()
-                };
+                let pixel = pixels.wrapping_add(x * self.channels);
+                // SAFETY: a pixel under a window, as the caller promises.
+                values[x] = unsafe { pixel.cast::<S::f32s>().read_unaligned() };
             }
             for x in 0..3 {
-                // SAFETY: nine rows of `channels` weights were asserted, and the channels are whole vectors.
-                let weight = unsafe {
-                    weights
-                        .add((3 * y + x) * self.channels)
-                        .cast::<S::f32s>()
-                        .read_unaligned()
-                };
                 for p in 0..P {
                     let value = values[p * (N - 3) / (P - 1).max(1) + x];
-                    sums[p] = simd.mul_add_e_f32s(value, weight, sums[p]);
+                    sums[p] = simd.mul_add_e_f32s(value, self.weights[3 * y + x], sums[p]);
                 }
             }
         }
-        let (low, high) = product.finish.bounds;
-        for p in 0..P {
-            let mut sum = sums[p];
-            if low > f32::NEG_INFINITY {
-                sum = at_least(simd, sum, simd.splat_f32s(low));
+        let (low, high) = self.bounds;
+        if low > f32::NEG_INFINITY {
+            for p in 0..P {
+                sums[p] = at_least(simd, sums[p], simd.splat_f32s(low));
             }
-            if high < f32::INFINITY {
-                sum = at_most(simd, sum, simd.splat_f32s(high));
-            }
-            let row = self.out.row(self.first + self.column + p);
-            store(simd, &mut row[self.channel..self.channel + lanes], sum);
         }
-        self.column += P;
+        if high < f32::INFINITY {
+            for p in 0..P {
+                sums[p] = at_most(simd, sums[p], simd.splat_f32s(high));
+            }
+        }
+        for p in 0..P {
+            let pixel = self.to.wrapping_add(p * self.stride);
+            // SAFETY: one of the pixels that are left.
+            unsafe { pixel.cast::<S::f32s>().write_unaligned(sums[p]) };
+        }
+        self.from = self.from.wrapping_add(P * self.window.step * self.channels);
+        self.to = self.to.wrapping_add(P * self.stride);
+        self.left -= P;
     }
 }
