@@ -111,7 +111,7 @@ pub(crate) struct Correlation {
 const BAND: usize = 1 << 15;
 
 /// A result that is begun and written takes as long as so many products.
-const RESULT: usize = 16;
+pub(crate) const RESULT: usize = 16;
 
 /// Lines of output, counted over the whole batch, and a range of their channels.
 pub(crate) struct Task<'a> {

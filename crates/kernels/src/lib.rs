@@ -44,6 +44,7 @@ mod grid;
 mod kernel_grad;
 mod level;
 mod matrix;
+mod narrow;
 mod peak;
 mod pool;
 mod product;

@@ -136,15 +136,11 @@ pub(crate) struct Tap {
 
 /// Where the terms of a window with these taps lie in an image `width` wide with `channels`, of which the first `used`
 /// belong to a group: tap after tap, channel after channel.
-pub(crate) fn offsets(
-    taps: impl Iterator<Item = Tap>,
-    width: usize,
-    channels: usize,
-    used: usize,
-) -> Vec<usize> {
-    taps.flat_map(|tap| {
-        let first = (tap.y * width + tap.x) * channels;
-        first..first + used
-    })
-    .collect()
+pub(crate) fn offsets(taps: &[Tap], width: usize, channels: usize, used: usize) -> Vec<usize> {
+    taps.iter()
+        .flat_map(|tap| {
+            let first = (tap.y * width + tap.x) * channels;
+            first..first + used
+        })
+        .collect()
 }

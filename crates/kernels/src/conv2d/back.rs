@@ -38,7 +38,10 @@ impl Conv2d {
                     y: ty.offset,
                     x: tx.offset,
                 });
-                let chunks = Chunk::cut(&offsets(at, padded_width, out_channels, outputs), row);
+                let chunks = Chunk::cut(
+                    &offsets(&Vec::from_iter(at), padded_width, out_channels, outputs),
+                    row,
+                );
                 for (ty, tx) in taps() {
                     let tap = ty.index * size.1 + tx.index;
                     let from = &kernel[tap * inputs * out_channels..][..inputs * out_channels];

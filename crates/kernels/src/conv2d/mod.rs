@@ -10,6 +10,7 @@ use crate::correlation::{Correlation, Frame, Phase};
 use crate::error::{ShapeError, batch, length, nonzero, terms, volume};
 use crate::kernel_grad::KernelGrad;
 use crate::level::Level;
+use crate::narrow::Narrow;
 use crate::product::{Chunk, Finish};
 use crate::window::{Axis, Tap, offsets};
 use crate::winograd::{Again, Winograd};
@@ -62,8 +63,17 @@ pub struct Conv2d {
     output: Frame,
     kernel_len: usize,
     forward: Correlation,
-    winograd: Option<Winograd>,
+    method: Method,
     level: Level,
+}
+
+/// How results are computed.
+#[derive(Debug, Clone)]
+enum Method {
+    /// By the forward plan.
+    Direct,
+    Winograd(Winograd),
+    Narrow(Narrow),
 }
 
 impl Conv2d {
@@ -145,12 +155,12 @@ impl Conv2d {
             &[height.back_padded(), width.back_padded(), out_channels],
         )?;
 
-        let taps = (0..kernel.0).flat_map(|ky| {
+        let taps = Vec::from_iter((0..kernel.0).flat_map(|ky| {
             (0..kernel.1).map(move |kx| Tap {
                 y: ky * dilation.0,
                 x: kx * dilation.1,
             })
-        });
+        }));
         let phase = Phase {
             rows: (0, 1, output.height),
             columns: (0, 1, output.width),
@@ -158,7 +168,7 @@ impl Conv2d {
             steps: (height.stride, width.stride),
             tall: height.span,
             chunks: Chunk::cut(
-                &offsets(taps, width.padded, in_channels, in_channels / groups),
+                &offsets(&taps, width.padded, in_channels, in_channels / groups),
                 0,
             ),
         };
@@ -172,13 +182,19 @@ impl Conv2d {
             phases: vec![phase],
             terms: kernel.0 * kernel.1 * (in_channels / groups),
         };
-        let winograd = Winograd::new(&forward, kernel, dilation);
+        let method = if let Some(narrow) = Narrow::new(&forward, &taps, (&height, &width)) {
+            Method::Narrow(narrow)
+        } else if let Some(winograd) = Winograd::new(&forward, kernel, dilation) {
+            Method::Winograd(winograd)
+        } else {
+            Method::Direct
+        };
         Ok(Self {
             shape,
             axes: (height, width),
             output,
             kernel_len,
-            winograd,
+            method,
             forward,
             level: Level::default(),
         })
@@ -199,9 +215,9 @@ impl Conv2d {
         (self.output.height, self.output.width)
     }
 
-    /// Whether the image is copied to be padded.
+    /// Whether the image is copied only to be padded.
     fn pads(&self) -> bool {
-        self.winograd.is_none() && self.forward.margins != Padding2d::default()
+        matches!(self.method, Method::Direct) && self.forward.margins != Padding2d::default()
     }
 
     /// Values in an input image.
@@ -242,10 +258,13 @@ impl Conv2d {
         Ok(())
     }
 
-    /// What Winograd's method derives from a kernel, where it is used.
+    /// What the method derives from a kernel, unless it is the direct one.
     fn turn(&self, kernel: &[f32]) -> Option<Aligned> {
-        let winograd = self.winograd.as_ref()?;
-        Some(winograd.turn(self.level, kernel))
+        match &self.method {
+            Method::Direct => None,
+            Method::Winograd(winograd) => Some(winograd.turn(self.level, kernel)),
+            Method::Narrow(narrow) => Some(narrow.turn(kernel)),
+        }
     }
 
     /// Computes `direct`, which is the forward plan or that with its output written otherwise, with a kernel and what was
@@ -264,11 +283,12 @@ impl Conv2d {
             bias,
             bounds: bounds.unwrap_or(Finish::NONE.bounds),
         };
-        match (&self.winograd, turned) {
-            (Some(winograd), Some(turned)) => {
+        match (&self.method, turned) {
+            (Method::Winograd(winograd), Some(turned)) => {
                 let again = Again { direct, kernel };
                 winograd.run(self.level, x, turned, y, finish, &again);
             }
+            (Method::Narrow(narrow), Some(turned)) => narrow.run(self.level, x, turned, y, finish),
             _ => direct.run(self.level, x, kernel, y, finish),
         }
         if bounds.is_none() {
@@ -318,10 +338,10 @@ impl Conv2d {
         dkernel: &mut [f32],
     ) -> Result<(), ShapeError> {
         self.check(x.len(), dkernel.len(), dy.len())?;
-        let done = self
-            .winograd
-            .as_ref()
-            .is_some_and(|winograd| winograd.grad_kernel(self.level, x, dy, dkernel));
+        let done = match &self.method {
+            Method::Winograd(winograd) => winograd.grad_kernel(self.level, x, dy, dkernel),
+            Method::Direct | Method::Narrow(_) => false,
+        };
         if !done {
             KernelGrad::new(&self.shape, &self.forward).run(self.level, x, dy, dkernel);
         }

@@ -1,5 +1,5 @@
 //! A convolution with its weights, for calling many times.
-use super::{Conv2d, Conv2dShape, Padding2d};
+use super::{Conv2d, Conv2dShape, Method, Padding2d};
 use crate::activation::Activation;
 use crate::aligned::Aligned;
 use crate::correlation::Correlation;
@@ -70,9 +70,10 @@ impl PreparedConv2d {
 
     /// Whether so many images are computed by several threads of the caller's pool, if it has them.
     pub fn splits(&self, images: usize) -> bool {
-        let tasks = match &self.plan.winograd {
-            Some(winograd) => winograd.tasks(images),
-            None => self.direct.tasks(images),
+        let tasks = match &self.plan.method {
+            Method::Direct => self.direct.tasks(images),
+            Method::Winograd(winograd) => winograd.tasks(images),
+            Method::Narrow(narrow) => narrow.tasks(images),
         };
         tasks > 1
     }

@@ -116,6 +116,27 @@ proptest! {
     }
 
     #[test]
+    fn any_depthwise_of_few_channels_matches_float64(
+        input in (1..40usize, 1..40usize),
+        kernel in (1..5usize, 1..5usize),
+        stride in (1..4usize, 1..4usize),
+        dilation in (1..3usize, 1..3usize),
+        channels in 1..18usize,
+        pad in prop::array::uniform4(0..4usize),
+        images in 0..4usize,
+        seed in 0..1000u64,
+    ) {
+        let [top, bottom, left, right] = pad;
+        let padding = Padding2d { top, bottom, left, right };
+        let shape = Conv2dShape {
+            input, kernel, padding, stride, dilation, groups: channels, ..shape(1, (channels, channels), 1, 0)
+        };
+        if Conv2d::new(shape).is_ok() {
+            check(shape, images, seed);
+        }
+    }
+
+    #[test]
     fn plans_never_panic(
         sizes in prop::array::uniform10(prop_oneof![0..4usize, Just(usize::MAX), Just(1 << 40)]),
         pad in prop::array::uniform4(prop_oneof![0..3usize, Just(usize::MAX)]),
@@ -170,6 +191,11 @@ fn an_image_gets_the_same_bits_in_any_batch_and_on_any_threads() {
         Conv2dShape {
             groups: 32,
             ..shape(14, (32, 32), 3, 1)
+        },
+        Conv2dShape {
+            groups: 3,
+            stride: (2, 2),
+            ..shape(95, (3, 3), 3, 1)
         },
     ] {
         let plan = Conv2d::new(shape).unwrap();
