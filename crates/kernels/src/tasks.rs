@@ -1,8 +1,9 @@
 //! How finely work is split over the caller's thread pool.
 use std::cell::Cell;
 
-/// Tasks are split until they are about so many multiplications, some tens of microseconds.
-pub(crate) const TASK: usize = 1 << 19;
+/// Tasks are split until they are about so many multiplications, two microseconds with vectors of 16: as long as it takes
+/// to hand one to a thread that looks for it, and short beside the layers of an image that is computed alone.
+pub(crate) const TASK: usize = 1 << 17;
 
 thread_local! {
     static ALONE: Cell<bool> = const { Cell::new(false) };
