@@ -2,7 +2,8 @@
 use rayon::prelude::*;
 
 use crate::conv2d::{Conv2dShape, Padding2d};
-use crate::correlation::{Correlation, Frame};
+use crate::correlation::Correlation;
+use crate::frame::Frame;
 use crate::grid::Grid;
 use crate::level::Level;
 use crate::matrix::MatrixMut;

@@ -40,6 +40,7 @@ mod correlation;
 mod dense;
 mod error;
 mod exponential;
+mod frame;
 mod grid;
 mod kernel_grad;
 mod level;

@@ -6,7 +6,8 @@
 //! `s`-th column from the first one on, and so forth: the values under a tap then follow each other too.
 use crate::aligned::Aligned;
 use crate::conv2d::Padding2d;
-use crate::correlation::{Correlation, Frame, RESULT};
+use crate::correlation::{Correlation, RESULT};
+use crate::frame::Frame;
 use crate::grid::Grid;
 use crate::level::{Level, WIDEST};
 use crate::matrix::MatrixMut;

@@ -3,8 +3,8 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::conv2d::Padding2d;
-use crate::correlation::Frame;
 use crate::error::{ShapeError, batch, length, nonzero, volume};
+use crate::frame::Frame;
 use crate::level::{Level, larger, load, store};
 use crate::tasks::{parts_mut, tasks};
 use crate::window::Axis;

@@ -6,8 +6,9 @@ pub use prepared::PreparedConv2d;
 
 use crate::activation::Activation;
 use crate::aligned::Aligned;
-use crate::correlation::{Correlation, Frame, Phase};
+use crate::correlation::{Correlation, Phase};
 use crate::error::{ShapeError, batch, length, nonzero, terms, volume};
+use crate::frame::Frame;
 use crate::kernel_grad::KernelGrad;
 use crate::level::Level;
 use crate::narrow::Narrow;
