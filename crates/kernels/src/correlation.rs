@@ -73,7 +73,7 @@ impl Correlation {
             weights,
             task,
             finish,
-            self.tasks(lines / self.output.height),
+            tasks(self.work(lines / self.output.height)),
         );
     }
 
@@ -219,10 +219,10 @@ impl Correlation {
         }
     }
 
-    /// How many tasks so many images are.
-    pub fn tasks(&self, images: usize) -> usize {
+    /// How many multiplications so many images are worth.
+    pub fn work(&self, images: usize) -> usize {
         let results = images.saturating_mul(self.output.len());
-        tasks(results.saturating_mul(self.terms + RESULT))
+        results.saturating_mul(self.terms + RESULT)
     }
 
     /// An image of output with the zeros around it.

@@ -6,7 +6,7 @@ use crate::level::Level;
 use crate::matrix::MatrixMut;
 use crate::product::{Chunk, Factor, Finish, Product, Start, Weights};
 use crate::scratch::with_scratch;
-use crate::tasks::tasks;
+use crate::tasks::{calls, tasks};
 use crate::transpose::transpose;
 
 /// A dense layer of one shape, for batches of any size.
@@ -50,13 +50,13 @@ impl Dense {
         Self { level, ..self }
     }
 
-    /// Whether so many examples are computed by several threads of the caller's pool, if it has them.
+    /// Whether so many examples are enough for the other threads of the caller's pool to be called.
     pub fn splits(&self, examples: usize) -> bool {
-        self.tasks(examples) > 1
+        calls(self.work(examples))
     }
 
-    fn tasks(&self, examples: usize) -> usize {
-        tasks(examples.saturating_mul(self.inputs * self.outputs))
+    fn work(&self, examples: usize) -> usize {
+        examples.saturating_mul(self.inputs * self.outputs)
     }
 
     /// `y = activation(x · kernel + bias)`; the bias is one value per output.
@@ -76,7 +76,7 @@ impl Dense {
         if let Some(bias) = bias {
             length("the bias", bias.len(), self.outputs)?;
         }
-        let pieces = self.tasks(y.len() / self.outputs);
+        let pieces = tasks(self.work(y.len() / self.outputs));
         let bounds = activation.bounds();
         let finish = Finish {
             bias,

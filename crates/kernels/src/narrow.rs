@@ -101,10 +101,10 @@ impl Narrow {
         turned
     }
 
-    /// How many tasks so many images are.
-    pub fn tasks(&self, images: usize) -> usize {
+    /// How many multiplications so many images are worth.
+    pub fn work(&self, images: usize) -> usize {
         let results = images.saturating_mul(self.output.len());
-        tasks(results.saturating_mul(self.terms + RESULT) / self.lanes())
+        results.saturating_mul(self.terms + RESULT) / self.lanes()
     }
 
     /// How many pixels share a vector.
@@ -131,7 +131,7 @@ impl Narrow {
             },
         };
         let lines = MatrixMut::new(out, self.output.width * self.output.channels);
-        job.split(0, lines, self.tasks(images));
+        job.split(0, lines, tasks(self.work(images)));
     }
 
     /// Values of a line of padded input.

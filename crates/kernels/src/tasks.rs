@@ -28,6 +28,12 @@ pub(crate) fn tasks(work: usize) -> usize {
     }
 }
 
+/// Whether `work` multiplications are enough to call other threads for: some ten microseconds. To wake one takes about
+/// that, far longer than to hand the next task to one that is awake.
+pub(crate) fn calls(work: usize) -> bool {
+    work >= 8 * TASK
+}
+
 /// Calls `work`, inside which nothing is split over threads.
 ///
 /// For a caller who has split a batch itself, image by image: what one image's layers hand to each other then stays in

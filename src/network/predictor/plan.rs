@@ -98,7 +98,8 @@ impl Plan {
         if is_split && kernels::threads() > 1 {
             with_threads_awake(|| self.compute(images, count, scores));
         } else {
-            self.compute(images, count, scores);
+            // No step is enough to wake a thread for, however finely those that are awake would share it.
+            kernels::alone(|| self.compute(images, count, scores));
         }
     }
 

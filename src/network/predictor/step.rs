@@ -126,7 +126,7 @@ impl Step {
         numbers * size_of::<f32>()
     }
 
-    /// Whether so many images are computed by several threads, if there are.
+    /// Whether so many images are enough for other threads to be called.
     pub fn splits(&self, count: usize) -> bool {
         match &self.work {
             Work::Conv2d(conv) => conv.splits(count),

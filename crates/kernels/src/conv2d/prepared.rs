@@ -5,6 +5,7 @@ use crate::aligned::Aligned;
 use crate::correlation::Correlation;
 use crate::error::{ShapeError, batch, length, volume};
 use crate::pool::Pool2dShape;
+use crate::tasks::calls;
 
 /// A convolution with its weights and activation, and what can be computed of them before there is an image.
 ///
@@ -68,14 +69,13 @@ impl PreparedConv2d {
         self.turned.is_none() && self.activation.bounds().is_some()
     }
 
-    /// Whether so many images are computed by several threads of the caller's pool, if it has them.
+    /// Whether so many images are enough for the other threads of the caller's pool to be called.
     pub fn splits(&self, images: usize) -> bool {
-        let tasks = match &self.plan.method {
-            Method::Direct => self.direct.tasks(images),
-            Method::Winograd(winograd) => winograd.tasks(images),
-            Method::Narrow(narrow) => narrow.tasks(images),
-        };
-        tasks > 1
+        calls(match &self.plan.method {
+            Method::Direct => self.direct.work(images),
+            Method::Winograd(winograd) => winograd.work(images),
+            Method::Narrow(narrow) => narrow.work(images),
+        })
     }
 
     /// Makes the output that which `pool` would make of it, if it can, and answers whether it has: it pools by 2 × 2

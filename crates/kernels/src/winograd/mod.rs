@@ -86,9 +86,9 @@ impl Winograd {
         filter!(self, filter => filter.run(level, x, turned, out, finish, again));
     }
 
-    /// How many tasks so many images are.
-    pub fn tasks(&self, images: usize) -> usize {
-        filter!(self, filter => filter.tasks(images))
+    /// How many multiplications so many images are worth.
+    pub fn work(&self, images: usize) -> usize {
+        filter!(self, filter => filter.work(images))
     }
 
     /// Fills `dkernel` from the images in `x` and the gradients of their outputs; answers whether it has. It hasn't if the
@@ -193,13 +193,13 @@ impl<M: Lines<TAPS, TILE, PATCH>, const TAPS: usize, const TILE: usize, const PA
             finish,
             again,
         };
-        call.split(task, self.tasks(images));
+        call.split(task, tasks(self.work(images)));
     }
 
-    /// How many tasks so many images are.
-    fn tasks(&self, images: usize) -> usize {
+    /// How many multiplications so many images are worth.
+    fn work(&self, images: usize) -> usize {
         let tiles = images.saturating_mul(self.tiles.0 * self.tiles.1);
-        tasks(tiles.saturating_mul(self.turned_len()))
+        tiles.saturating_mul(self.turned_len())
     }
 
     /// The first row of output of a line of tiles, counted over the whole batch.
