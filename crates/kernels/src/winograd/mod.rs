@@ -193,7 +193,8 @@ impl<M: Lines<TAPS, TILE, PATCH>, const TAPS: usize, const TILE: usize, const PA
             finish,
             again,
         };
-        call.split(task, tasks(self.work(images)));
+        // Tasks that share columns each transform the input anew, so they are fewer.
+        call.split(task, tasks(self.work(images) / 4));
     }
 
     /// How many multiplications so many images are worth.
