@@ -21,8 +21,16 @@ thread_local! {
 struct Kept {
     /// How many [`Memory`] live.
     owners: usize,
-    /// What is kept, by its length.
-    values: HashMap<usize, Vec<Vec<f32>>>,
+    /// By length, what is kept of it.
+    shelves: HashMap<usize, Shelf>,
+}
+
+#[derive(Default)]
+struct Shelf {
+    values: Vec<Vec<f32>>,
+    /// How many were taken and have not come back. No more than these are kept: a network's other tensors, its inputs
+    /// among them, are made elsewhere, and would gather here step by step.
+    away: usize,
 }
 
 /// While it lives, the memory of this thread's dropped tensors is kept; afterwards it is given back.
@@ -48,7 +56,7 @@ impl Drop for Memory {
         KEPT.with_borrow_mut(|kept| {
             kept.owners -= 1;
             if kept.owners == 0 {
-                kept.values = HashMap::new();
+                kept.shelves = HashMap::new();
             }
         });
     }
@@ -56,20 +64,33 @@ impl Drop for Memory {
 
 /// `len` numbers that hold anything.
 pub(super) fn take(len: usize) -> Vec<f32> {
-    let kept = KEPT.with_borrow_mut(|kept| kept.values.get_mut(&len).and_then(Vec::pop));
+    let kept = KEPT.with_borrow_mut(|kept| {
+        if kept.owners == 0 || len < SMALLEST {
+            return None;
+        }
+        let shelf = kept.shelves.entry(len).or_default();
+        shelf.away += 1;
+        shelf.values.pop()
+    });
     kept.unwrap_or_else(|| vec![0.0; len])
 }
 
-/// Keeps the memory of a tensor, if nobody else has it.
+/// Keeps the memory of a tensor that was [taken](take), if nobody else has it.
 pub(super) fn keep(tensor: FlexTensor) {
     let len = tensor.shape().num_elements();
-    let wanted = KEPT.with_borrow(|kept| kept.owners > 0);
-    if wanted && len >= SMALLEST && tensor.is_unique() && tensor.is_contiguous() {
+    if !tensor.is_unique() || !tensor.is_contiguous() {
+        return;
+    }
+    KEPT.with_borrow_mut(|kept| {
+        let Some(shelf) = kept.shelves.get_mut(&len).filter(|shelf| shelf.away > 0) else {
+            return;
+        };
         let values: Vec<f32> = tensor.into_data().try_into_vec().unwrap_or_default();
         if values.len() == len {
-            KEPT.with_borrow_mut(|kept| kept.values.entry(len).or_default().push(values));
+            shelf.away -= 1;
+            shelf.values.push(values);
         }
-    }
+    });
 }
 
 #[cfg(test)]
@@ -95,6 +116,20 @@ mod tests {
         assert_eq!(address(&again), first);
         keep(tensor(again, shape()));
         drop(memory);
-        assert!(KEPT.with_borrow(|kept| kept.values.is_empty()));
+        assert!(KEPT.with_borrow(|kept| kept.shelves.is_empty()));
+    }
+
+    #[test]
+    fn memory_that_was_made_elsewhere_does_not_gather() {
+        let len = SMALLEST;
+        let _memory = Memory::new();
+        for _ in 0..3 {
+            // A step that takes one tensor and sees two of the same size go.
+            let taken = tensor(take(len), Shape::new([len]));
+            keep(tensor(vec![0.0; len], Shape::new([len])));
+            keep(taken);
+        }
+        let held = KEPT.with_borrow(|kept| kept.shelves[&len].values.len());
+        assert_eq!(held, 1);
     }
 }
