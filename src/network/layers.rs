@@ -4,12 +4,13 @@ use burn::tensor::{Tensor, TensorData, activation as burn_activation, ops::PadMo
 use rand::RngExt;
 use rand_distr::StandardNormal;
 
+use super::blocks::Ending;
+use super::convolution::{batch_normalization, convolve, depthwise};
 use super::geometry::{center_crop, crop, resample, resize};
 use super::ops::{self, Padding, Window, scale_and_shift};
 use super::{Pass, Weight};
 use crate::architecture::{
-    self, Activation, BatchNormalization, Conv2D, DepthwiseConv2D, Layer, LayerNormalization, Node,
-    Normalization, Pooling2D, SeparableConv2D, Shape,
+    self, Activation, Layer, LayerNormalization, Node, Normalization, Pooling2D, Shape,
 };
 
 /// Added to what `Normalization` divides by where it is smaller.
@@ -21,7 +22,7 @@ pub(super) struct Weights<'a>(pub(super) std::slice::Iter<'a, Weight>);
 // A network is built with exactly the variables of its architecture (`Network::new`), so each layer
 // finds weights of its kinds in its order.
 impl Weights<'_> {
-    fn vector(&mut self) -> Tensor<1> {
+    pub(super) fn vector(&mut self) -> Tensor<1> {
         match self.0.next() {
             Some(Weight::Vector(param)) => param.val(),
             other => unreachable!("a vector is next in the architecture, not {other:?}"),
@@ -77,7 +78,7 @@ fn reshape(x: Tensor<4>, shape: &Shape) -> Tensor<4> {
     x.reshape(extents)
 }
 
-fn size(x: &Tensor<4>) -> [usize; 2] {
+pub(super) fn size(x: &Tensor<4>) -> [usize; 2] {
     let [_, h, w, _] = x.dims();
     [h, w]
 }
@@ -105,34 +106,63 @@ pub(super) fn activation(layer: &Layer) -> Activation {
         Layer::SeparableConv2D(layer) => layer.activation,
         Layer::Activation(activation) => *activation,
         Layer::Softmax => Activation::Softmax,
+        Layer::ReLU {
+            max_value,
+            negative_slope: 0.0,
+            threshold: 0.0,
+        } => match max_value {
+            None => Activation::Relu,
+            Some(6.0) => Activation::Relu6,
+            Some(_) => Activation::Linear,
+        },
         _ => Activation::Linear,
     }
 }
 
-/// A node's value; `input` is the shape that comes in. `then` is the activation that is applied at the
-/// end: the layer's own, or none where that is still to wait.
+/// The value of a node, and of those that its `ending` stands for; `input` is the shape that comes in.
 ///
 /// `training` holds what a training pass needs, and the node's place, or nothing in serving.
 pub(super) fn forward(
     x: Tensor<4>,
     node: &Node,
     input: &Shape,
-    then: Activation,
+    ending: Ending,
     mut weights: Weights,
     training: Option<(&mut Pass, usize)>,
 ) -> Tensor<4> {
     let output = &node.output_shape;
+    let then = ending.activation;
     match &node.layer {
         Layer::Input | Layer::Augmentation(_) => x,
         Layer::Activation(_) | Layer::Softmax => ops::activated(x, then),
+        layer @ Layer::ReLU { .. } if activation(layer) != Activation::Linear => {
+            ops::activated(x, then)
+        }
         Layer::Dense(dense) => {
             let kernel = weights.matrix();
             let bias = dense.use_bias.then(|| weights.vector());
             ops::dense(x, kernel, bias, then)
         }
-        Layer::Conv2D(conv) => conv2d(x, conv, then, weights),
-        Layer::DepthwiseConv2D(conv) => depthwise_conv2d(x, conv, then, weights),
-        Layer::SeparableConv2D(conv) => separable_conv2d(x, conv, then, weights),
+        Layer::Conv2D(conv) => {
+            let kernel = weights.kernel();
+            let bias = conv.use_bias.then(|| weights.vector());
+            let window = window(size(&x), &conv.window);
+            convolve(x, (kernel, bias), &window, conv.groups, ending, training)
+        }
+        Layer::DepthwiseConv2D(conv) => {
+            let (kernel, channels) = depthwise(weights.kernel());
+            let bias = conv.use_bias.then(|| weights.vector());
+            let window = window(size(&x), &conv.window);
+            convolve(x, (kernel, bias), &window, channels, ending, training)
+        }
+        Layer::SeparableConv2D(conv) => {
+            let (kernel, channels) = depthwise(weights.kernel());
+            let pointwise = weights.kernel();
+            let bias = conv.use_bias.then(|| weights.vector());
+            let window = window(size(&x), &conv.window);
+            let x = ops::conv2d(x, kernel, None, &window, channels, Activation::Linear);
+            convolve(x, (pointwise, bias), &Window::POINT, 1, ending, training)
+        }
         Layer::MaxPooling2D(pooling) => {
             let window = pooling_window(size(&x), pooling);
             ops::max_pool2d(x, &window)
@@ -142,7 +172,10 @@ pub(super) fn forward(
             ops::average_pool2d(x, &window)
         }
         Layer::GlobalMaxPooling2D { .. } => x.max_dim(1).max_dim(2),
-        Layer::GlobalAveragePooling2D { .. } => x.mean_dim(1).mean_dim(2),
+        Layer::GlobalAveragePooling2D { .. } => {
+            let window = Window::whole(size(&x));
+            ops::average_pool2d(x, &window)
+        }
         Layer::Flatten | Layer::Reshape { .. } => reshape(x, output),
         Layer::Permute { dims } => permute(x, dims, input.rank()),
         Layer::ZeroPadding2D(sides) => x.pad(
@@ -186,7 +219,8 @@ pub(super) fn forward(
         },
         // A frozen one stays as it is in serving, in Keras too.
         Layer::BatchNormalization(norm) => {
-            batch_normalization(x, norm, weights, training.filter(|_| node.trainable))
+            let training = training.filter(|_| node.trainable);
+            batch_normalization(x, norm, then, weights, training)
         }
         Layer::LayerNormalization(norm) => layer_normalization(x, norm, input.rank(), weights),
         Layer::Normalization(norm) => normalization(x, norm, weights),
@@ -198,53 +232,6 @@ pub(super) fn forward(
         Layer::Resizing(resizing) => resize(x, resizing),
         &Layer::CenterCrop { height, width } => center_crop(x, [height, width]),
     }
-}
-
-fn conv2d(x: Tensor<4>, layer: &Conv2D, then: Activation, mut weights: Weights) -> Tensor<4> {
-    let kernel = weights.kernel();
-    let bias = layer.use_bias.then(|| weights.vector());
-    let window = window(size(&x), &layer.window);
-    ops::conv2d(x, kernel, bias, &window, layer.groups, then)
-}
-
-fn depthwise_conv2d(
-    x: Tensor<4>,
-    layer: &DepthwiseConv2D,
-    then: Activation,
-    mut weights: Weights,
-) -> Tensor<4> {
-    let kernel = weights.kernel();
-    let bias = layer.use_bias.then(|| weights.vector());
-    let window = window(size(&x), &layer.window);
-    depthwise(x, kernel, bias, &window, then)
-}
-
-/// Keras' depthwise kernel `[kh, kw, in, multiplier]` is a grouped one, `[kh, kw, 1, in · multiplier]`,
-/// as it lies.
-fn depthwise(
-    x: Tensor<4>,
-    kernel: Tensor<4>,
-    bias: Option<Tensor<1>>,
-    window: &Window,
-    then: Activation,
-) -> Tensor<4> {
-    let [kh, kw, channels, multiplier] = kernel.dims();
-    let kernel = kernel.reshape([kh, kw, 1, channels * multiplier]);
-    ops::conv2d(x, kernel, bias, window, channels, then)
-}
-
-fn separable_conv2d(
-    x: Tensor<4>,
-    layer: &SeparableConv2D,
-    then: Activation,
-    mut weights: Weights,
-) -> Tensor<4> {
-    let depthwise_kernel = weights.kernel();
-    let pointwise_kernel = weights.kernel();
-    let bias = layer.use_bias.then(|| weights.vector());
-    let window = window(size(&x), &layer.window);
-    let x = depthwise(x, depthwise_kernel, None, &window, Activation::Linear);
-    ops::conv2d(x, pointwise_kernel, bias, &Window::POINT, 1, then)
 }
 
 /// A pooling's window over an image of this height and width.
@@ -303,29 +290,6 @@ fn normalization(x: Tensor<4>, layer: &Normalization, mut weights: Weights) -> T
     } else {
         (x - mean) / deviation
     }
-}
-
-fn batch_normalization(
-    x: Tensor<4>,
-    layer: &BatchNormalization,
-    mut weights: Weights,
-    training: Option<(&mut Pass, usize)>,
-) -> Tensor<4> {
-    let gamma = layer.scale.then(|| weights.vector());
-    let beta = layer.center.then(|| weights.vector());
-    let (moving_mean, moving_variance) = (weights.vector(), weights.vector());
-    let Some((pass, node)) = training else {
-        let (mean, variance) = (moving_mean.unsqueeze(), moving_variance.unsqueeze());
-        let x = (x - mean) / (variance + layer.epsilon).sqrt();
-        return scale_and_shift(x, gamma.map(Tensor::unsqueeze), beta.map(Tensor::unsqueeze));
-    };
-    let (x, [mean, variance]) = ops::batch_norm(x, gamma, beta, layer.epsilon);
-    let place = usize::from(layer.scale) + usize::from(layer.center);
-    let blend = |moving: Tensor<1>, batch| moving * layer.momentum + batch * (1.0 - layer.momentum);
-    pass.moving.push((node, place, blend(moving_mean, mean)));
-    pass.moving
-        .push((node, place + 1, blend(moving_variance, variance)));
-    x
 }
 
 fn layer_normalization(

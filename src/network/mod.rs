@@ -6,6 +6,8 @@
 //! `Flatten`), so all layers have one type.
 
 mod activation;
+mod blocks;
+mod convolution;
 mod geometry;
 mod initialize;
 mod layers;
@@ -19,6 +21,7 @@ use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 
+use self::blocks::Block;
 use crate::architecture::{Activation, Architecture, Regularizer};
 
 pub use initialize::initialize;
@@ -185,7 +188,8 @@ impl Network {
         let mut values: Vec<Option<Tensor<4>>> = vec![None; nodes.len()];
         let mut last = images.clone();
         let mut activation = Activation::Linear;
-        for (index, (node, weights)) in nodes.iter().zip(&self.nodes).enumerate() {
+        let mut index = 0;
+        while let (Some(node), Some(weights)) = (nodes.get(index), self.nodes.get(index)) {
             let (x, input) = match node.inputs.first() {
                 Some(&from) => {
                     uses[from] -= 1;
@@ -203,24 +207,22 @@ impl Network {
                 None => (images.clone(), &node.output_shape),
             };
             activation = layers::activation(&node.layer);
-            let then = if index + 1 < nodes.len() {
-                activation
-            } else {
-                Activation::Linear
-            };
+            let Block { last: end, ending } =
+                Block::at(nodes, &self.nodes, &uses, index, pass.is_some());
             let value = layers::forward(
                 x,
                 node,
                 input,
-                then,
+                ending,
                 layers::Weights(weights.weights.iter()),
                 pass.as_deref_mut().map(|pass| (pass, index)),
             );
-            if uses[index] > 0 {
-                values[index] = Some(value);
+            if uses[end] > 0 {
+                values[end] = Some(value);
             } else {
                 last = value;
             }
+            index = end + 1;
         }
         Output {
             value: last,

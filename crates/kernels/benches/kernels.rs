@@ -9,8 +9,9 @@ use criterion::{
     BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
 use kernels::{
-    Activation, AveragePool2d, BatchNorm, BatchNormGrads, Conv2d, Conv2dShape, Dense, Level,
-    MaxPool2d, Padding2d, Pool2dShape, PreparedConv2d, column_sums, softmax, softmax_grad,
+    Activation, AveragePool2d, BatchNorm, Conv2d, Conv2dGrads, Conv2dShape, Dense, Level,
+    MaxPool2d, OutputGrad, Padding2d, Pool2dShape, PreparedConv2d, ScaleShift, column_sums,
+    softmax, softmax_grad,
 };
 
 const BATCHES: [usize; 4] = [1, 8, 32, 128];
@@ -89,14 +90,20 @@ fn conv2d(criterion: &mut Criterion) {
             let prepared =
                 PreparedConv2d::new(plan.clone(), &kernel, &bias, Activation::Relu).unwrap();
             let (mut y, mut dx, mut dkernel) = (dy.clone(), x.clone(), kernel.clone());
+            let mut dbias = bias.clone();
             group.bench_function(BenchmarkId::new("forward", batch), |bencher| {
                 bencher.iter(|| prepared.forward(&x, &mut y).unwrap());
             });
-            group.bench_function(BenchmarkId::new("grad_input", batch), |bencher| {
-                bencher.iter(|| plan.grad_input(&dy, &kernel, &mut dx).unwrap());
-            });
-            group.bench_function(BenchmarkId::new("grad_kernel", batch), |bencher| {
-                bencher.iter(|| plan.grad_kernel(&x, &dy, &mut dkernel).unwrap());
+            group.bench_function(BenchmarkId::new("grads", batch), |bencher| {
+                bencher.iter(|| {
+                    let grads = Conv2dGrads {
+                        dx: Some(&mut dx),
+                        dkernel: Some(&mut dkernel),
+                        dbias: Some(&mut dbias),
+                    };
+                    plan.grads(&x, &kernel, OutputGrad::Plain(&dy), grads)
+                        .unwrap();
+                });
             });
         }
     }
@@ -182,32 +189,26 @@ fn batch_norm(criterion: &mut Criterion) {
     let norm = BatchNorm::new(CHANNELS, 1e-3).unwrap();
     let x = images();
     let (gamma, beta) = (values(CHANNELS), values(CHANNELS));
-    let (mut mean, mut variance) = (vec![0.0; CHANNELS], vec![0.0; CHANNELS]);
+    let weights = ScaleShift {
+        gamma: Some(&gamma),
+        beta: Some(&beta),
+    };
+    let mut moments = vec![0.0; 2 * CHANNELS];
     let (mut y, mut dx) = (x.clone(), x.clone());
     let (mut dgamma, mut dbeta) = (gamma.clone(), beta.clone());
     let mut group = bound_by_memory(criterion, "batch_norm");
     group.bench_function("forward", |bencher| {
         bencher.iter(|| {
-            norm.forward(
-                &x,
-                Some(&gamma),
-                Some(&beta),
-                &mut mean,
-                &mut variance,
-                &mut y,
-            )
-            .unwrap()
+            norm.moments(&x, &mut moments).unwrap();
+            norm.normalize(&x, weights, &moments, &mut y).unwrap();
         });
     });
     group.bench_function("grad", |bencher| {
         bencher.iter(|| {
-            let grads = BatchNormGrads {
-                dx: &mut dx,
-                dgamma: &mut dgamma,
-                dbeta: &mut dbeta,
-            };
-            norm.grad(&x, Some(&gamma), &mean, &variance, &y, grads)
+            let back = norm
+                .back(&x, weights, &moments, &y, [&mut dgamma, &mut dbeta])
                 .unwrap();
+            back.grad_input(&x, &y, &mut dx).unwrap();
         });
     });
     group.bench_function("column_sums", |bencher| {

@@ -73,15 +73,18 @@ impl Activation {
             .par_chunks_mut(STRETCH)
             .zip(y.par_chunks(STRETCH))
             .zip(dy.par_chunks(STRETCH));
-        parts.for_each(|((dx, y), dy)| {
-            level.run(Grad {
-                activation: self,
-                y,
-                dy,
-                dx,
-            })
-        });
+        parts.for_each(|((dx, y), dy)| self.fill_grad(level, y, dy, dx));
         Ok(())
+    }
+
+    /// Fills `dx` for some of the values.
+    pub(crate) fn fill_grad(self, level: Level, y: &[f32], dy: &[f32], dx: &mut [f32]) {
+        level.run(Grad {
+            activation: self,
+            y,
+            dy,
+            dx,
+        });
     }
 
     /// The bounds that the function holds a value between, if that is all it does.

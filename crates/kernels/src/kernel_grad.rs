@@ -1,6 +1,4 @@
 //! The gradient of a convolution's kernel: the products of input and output gradient, summed over pixels and images.
-use rayon::prelude::*;
-
 use crate::conv2d::{Conv2dShape, Padding2d};
 use crate::correlation::Correlation;
 use crate::frame::Frame;
@@ -9,6 +7,7 @@ use crate::level::Level;
 use crate::matrix::MatrixMut;
 use crate::product::{Chunk, Factor, Finish, Product, Start, Weights};
 use crate::scratch::with_scratch;
+use crate::sliding_grad::SlidingGrad;
 use crate::tasks::tasks;
 
 /// The plan, derived from that of the forward pass.
@@ -24,12 +23,11 @@ pub(crate) struct KernelGrad {
     strips: Vec<Grid>,
     strip_rows: usize,
     pixels: Chunk,
+    /// Pixels from one window to the next, down and across.
+    steps: (usize, usize),
+    /// Whether the taps are 3 × 3 neighbouring pixels.
+    slides: bool,
 }
-
-/// Values that the partial sums of all blocks of images may take: 4 MiB, small beside the batch itself.
-const PARTIAL: usize = 1 << 20;
-/// Blocks of images at most, which bounds the threads that can work on a small kernel.
-const BLOCKS: usize = 16;
 
 impl KernelGrad {
     pub fn new(shape: &Conv2dShape, forward: &Correlation) -> Self {
@@ -92,6 +90,8 @@ impl KernelGrad {
             strips,
             strip_rows,
             pixels,
+            steps,
+            slides: shape.kernel == (3, 3) && shape.dilation == (1, 1),
         }
     }
 
@@ -99,66 +99,30 @@ impl KernelGrad {
         self.strips.len() * self.strip_rows
     }
 
-    /// Fills `dkernel`.
-    pub fn run(&self, level: Level, x: &[f32], dy: &[f32], dkernel: &mut [f32]) {
-        let images = x.len() / self.input.len();
-        // How the batch falls into blocks depends on sizes alone, so the sums don't depend on the threads.
-        let blocks = images.min(PARTIAL / dkernel.len()).clamp(1, BLOCKS);
+    /// Adds what these images give to `dkernel`.
+    pub fn add(&self, level: Level, x: &[f32], dy: &[f32], dkernel: &mut [f32]) {
         let job = Job {
             plan: self,
             level,
             x,
             dy,
-            images,
-            blocks,
         };
-        let work = dy.len().saturating_mul(self.rows());
-        if blocks == 1 {
-            dkernel.fill(0.0);
-            job.split(
-                0,
-                MatrixMut::new(dkernel, self.output.channels),
-                tasks(work),
-            );
-            return;
-        }
-        let mut partial = vec![0.0; blocks * dkernel.len()];
-        job.split(
-            0,
-            MatrixMut::new(&mut partial, self.output.channels),
-            tasks(work),
-        );
-        let len = dkernel.len();
-        const STRETCH: usize = 4096;
-        dkernel
-            .par_chunks_mut(STRETCH)
-            .enumerate()
-            .for_each(|(index, sums)| {
-                let from = index * STRETCH;
-                sums.copy_from_slice(&partial[from..from + sums.len()]);
-                for block in 1..blocks {
-                    let part = &partial[block * len + from..][..sums.len()];
-                    sums.iter_mut()
-                        .zip(part)
-                        .for_each(|(sum, part)| *sum += part);
-                }
-            });
+        let out = MatrixMut::new(dkernel, self.output.channels);
+        job.split(0, out, tasks(dy.len().saturating_mul(self.rows())));
     }
 }
 
-/// One call's work: for each block of images the rows of a kernel.
+/// One call's work.
 #[derive(Clone, Copy)]
 struct Job<'a> {
     plan: &'a KernelGrad,
     level: Level,
     x: &'a [f32],
     dy: &'a [f32],
-    images: usize,
-    blocks: usize,
 }
 
 impl Job<'_> {
-    /// Fills rows from `first` on, counted over all blocks.
+    /// Adds to rows from `first` on.
     fn split(&self, first: usize, out: MatrixMut, pieces: usize) {
         // A tile's worth of rows isn't worth splitting: every task walks its images anew.
         const FEW: usize = 8;
@@ -167,13 +131,7 @@ impl Job<'_> {
                 self.compute(first, out, room);
             });
         }
-        let rows = self.plan.rows();
-        let (blocks, half) = (out.rows() / rows, out.rows() / 2);
-        let at = if blocks >= 2 {
-            blocks / 2 * rows
-        } else {
-            half.next_multiple_of(FEW).min(out.rows())
-        };
+        let at = (out.rows() / 2).next_multiple_of(FEW).min(out.rows());
         let (top, bottom) = out.split_rows(at);
         rayon::join(
             || self.split(first, top, pieces / 2),
@@ -183,16 +141,9 @@ impl Job<'_> {
 }
 
 impl Job<'_> {
-    /// Fills a task's rows; `room` is for padding an image.
+    /// Adds to a task's rows; `room` is for padding an image.
     fn compute(&self, first: usize, mut out: MatrixMut, room: &mut [f32]) {
-        let Self {
-            plan,
-            level,
-            x,
-            dy,
-            images,
-            blocks,
-        } = *self;
+        let Self { plan, level, x, dy } = *self;
         // A depthwise convolution is one group whose columns each have their own input.
         let lanes = plan.groups > 1
             && plan.groups == plan.input.channels
@@ -205,51 +156,54 @@ impl Job<'_> {
         let (inputs, outputs) = (plan.input.channels / groups, plan.output.channels / groups);
         let end = first + out.rows();
         let padded = plan.margins.around(plan.input);
-        let mut row = first;
-        while row < end {
-            let block = row / plan.rows();
-            let from = row % plan.rows();
-            let to = (from + end - row).min(plan.rows());
-            for image in block * images / blocks..(block + 1) * images / blocks {
-                let pixels = &x[image * plan.input.len()..][..plan.input.len()];
-                let pixels = plan
-                    .margins
-                    .pad(pixels, plan.input, (0, padded.height), room);
-                let values = &dy[image * plan.output.len()..][..plan.output.len()];
-                for group in 0..groups {
-                    let column = group * outputs;
-                    let mut out = out.columns_mut(column, outputs);
-                    for (index, strip) in plan.strips.iter().enumerate() {
-                        let base = index * plan.strip_rows;
-                        let (low, high) = (from.max(base), to.min(base + plan.strip_rows));
-                        if low >= high {
-                            continue;
-                        }
-                        // The part of the output begins at row `from` of this block, `row - first` of the part.
-                        let product = Product {
-                            factor,
-                            x: &pixels[group * inputs..],
-                            grid: Grid {
-                                output: strip.output + (row - first),
-                                skipped: from,
-                                ..*strip
-                            },
-                            rows: (low - base, high - base),
-                            chunks: std::slice::from_ref(&plan.pixels),
-                            weights: Weights {
-                                values,
-                                stride: plan.output.channels,
-                                column,
-                            },
-                            start: Start::Add,
-                            finish: Finish::NONE,
-                            windows: None,
-                        };
-                        product.run(level, &mut out);
-                    }
+        let images = x.chunks_exact(plan.input.len());
+        for (pixels, values) in images.zip(dy.chunks_exact(plan.output.len())) {
+            let pixels = plan
+                .margins
+                .pad(pixels, plan.input, (0, padded.height), room);
+            if lanes && plan.slides && (first, end) == (0, plan.rows()) {
+                let slid = level.run(SlidingGrad {
+                    pixels,
+                    row: padded.width * padded.channels,
+                    steps: plan.steps,
+                    dy: values,
+                    output: plan.output,
+                    out: &mut out,
+                });
+                if slid {
+                    continue;
                 }
             }
-            row += to - from;
+            for group in 0..groups {
+                let column = group * outputs;
+                let mut out = out.columns_mut(column, outputs);
+                for (index, strip) in plan.strips.iter().enumerate() {
+                    let base = index * plan.strip_rows;
+                    let (low, high) = (first.max(base), end.min(base + plan.strip_rows));
+                    if low >= high {
+                        continue;
+                    }
+                    let product = Product {
+                        factor,
+                        x: &pixels[group * inputs..],
+                        grid: Grid {
+                            skipped: first,
+                            ..*strip
+                        },
+                        rows: (low - base, high - base),
+                        chunks: std::slice::from_ref(&plan.pixels),
+                        weights: Weights {
+                            values,
+                            stride: plan.output.channels,
+                            column,
+                        },
+                        start: Start::Add,
+                        finish: Finish::NONE,
+                        windows: None,
+                    };
+                    product.run(level, &mut out);
+                }
+            }
         }
     }
 }

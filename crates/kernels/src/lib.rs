@@ -35,6 +35,7 @@
 mod activation;
 mod aligned;
 mod batch_norm;
+mod columns;
 mod conv2d;
 mod correlation;
 mod dense;
@@ -51,6 +52,7 @@ mod pool;
 mod product;
 mod scratch;
 mod sliding;
+mod sliding_grad;
 mod softmax;
 mod sums;
 mod tasks;
@@ -62,8 +64,8 @@ mod winograd;
 
 pub use activation::Activation;
 pub use aligned::Aligned;
-pub use batch_norm::{BatchNorm, BatchNormGrads};
-pub use conv2d::{Conv2d, Conv2dShape, Padding2d, PreparedConv2d};
+pub use batch_norm::{BatchNorm, BatchNormBack, ScaleShift};
+pub use conv2d::{Conv2d, Conv2dGrads, Conv2dShape, OutputGrad, Padding2d, PreparedConv2d};
 pub use dense::Dense;
 pub use error::ShapeError;
 pub use level::Level;

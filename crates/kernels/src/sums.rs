@@ -4,6 +4,7 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
+use crate::columns::{columns, stretch, sum};
 use crate::error::{ShapeError, batch, nonzero};
 use crate::level::{Level, load, store};
 
@@ -26,6 +27,11 @@ pub fn column_sums(level: Level, values: &[f32], sums: &mut [f32]) -> Result<(),
         });
     });
     Ok(())
+}
+
+/// Adds the sum of each column of `values` to `sums`.
+pub(crate) fn add_columns(level: Level, values: &[f32], sums: &mut [f32]) {
+    level.run(Sum { values, sums });
 }
 
 /// Fills `sums` with the sums over all `rows` of what `add` adds to its second argument for a range of them.
@@ -58,16 +64,21 @@ impl WithSimd for Sum<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let columns = self.sums.len();
-        for row in self.values.chunks_exact(columns) {
-            for (sums, values) in self
-                .sums
-                .chunks_mut(S::F32_LANES)
-                .zip(row.chunks(S::F32_LANES))
-            {
-                let sum = simd.add_f32s(load(simd, sums), load(simd, values));
-                store(simd, sums, sum);
+        let Self { values, sums } = self;
+        let channels = sums.len();
+        for values in values.chunks(stretch(channels) * channels) {
+            macro_rules! block {
+                ($vectors:literal, $columns:expr) => {{
+                    let columns: (usize, usize) = $columns;
+                    let centre = [simd.splat_f32s(0.0); $vectors];
+                    let part = sum::<S, $vectors, false>(simd, values, channels, columns, centre);
+                    let to = sums[columns.0..columns.1].chunks_mut(S::F32_LANES);
+                    for (to, part) in to.zip(part) {
+                        store(simd, to, simd.add_f32s(load(simd, to), part));
+                    }
+                }};
             }
+            columns!(channels, S::F32_LANES, block);
         }
     }
 }

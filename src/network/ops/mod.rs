@@ -87,6 +87,32 @@ impl Window {
             },
         }
     }
+
+    /// Height and width of what comes out of an image of this height and width.
+    pub fn output(&self, size: [usize; 2]) -> [usize; 2] {
+        let Padding {
+            top,
+            bottom,
+            left,
+            right,
+        } = self.padding;
+        let around = [top + bottom, left + right];
+        [0, 1].map(|axis| {
+            let reach = (self.size[axis] - 1) * self.dilation[axis] + 1;
+            (size[axis] + around[axis]).saturating_sub(reach) / self.strides[axis] + 1
+        })
+    }
+}
+
+/// The weights of a batch normalization; no `gamma` is 1, no `beta` is 0.
+#[derive(Clone, Debug)]
+pub struct Norm {
+    /// The scale of each channel.
+    pub gamma: Option<Tensor<1>>,
+    /// The offset of each channel.
+    pub beta: Option<Tensor<1>>,
+    /// Added to the variance.
+    pub epsilon: f64,
 }
 
 /// Convolves `[N, H, W, C]` with `[kh, kw, C / groups, F]` and applies `activation`: `[N, H', W', F]`.
@@ -100,12 +126,55 @@ pub fn conv2d(
 ) -> Tensor<4> {
     if is_flex(&x.device()) {
         let (fused, rest) = flex::fuse(activation);
-        apply(rest, flex::conv2d(x, kernel, bias, window, groups, fused))
+        apply(
+            rest,
+            flex::conv2d(x, kernel, bias, window, groups, fused, None),
+        )
     } else {
         apply(
             activation,
             portable::conv2d(x, kernel, bias, window, groups),
         )
+    }
+}
+
+/// [`max_pool2d`] over `pool` of [`conv2d`].
+pub fn conv2d_pooled(
+    x: Tensor<4>,
+    kernel: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    window: &Window,
+    groups: usize,
+    activation: Activation,
+    pool: &Window,
+) -> Tensor<4> {
+    let (fused, rest) = flex::fuse(activation);
+    if is_flex(&x.device()) && rest == Activation::Linear {
+        flex::conv2d(x, kernel, bias, window, groups, fused, Some(pool))
+    } else {
+        max_pool2d(conv2d(x, kernel, bias, window, groups, activation), pool)
+    }
+}
+
+/// [`batch_norm`] of [`conv2d`].
+pub fn conv2d_normalized(
+    x: Tensor<4>,
+    kernel: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    window: &Window,
+    groups: usize,
+    norm: Norm,
+    activation: Activation,
+) -> (Tensor<4>, [Tensor<1>; 2]) {
+    match flex::bounds(activation) {
+        Some(fused) if is_flex(&x.device()) => {
+            flex::conv2d_normalized(x, kernel, bias, window, groups, norm, fused)
+        }
+        _ => batch_norm(
+            conv2d(x, kernel, bias, window, groups, Activation::Linear),
+            norm,
+            activation,
+        ),
     }
 }
 
@@ -165,18 +234,20 @@ pub fn average_pool2d(x: Tensor<4>, window: &Window) -> Tensor<4> {
     }
 }
 
-/// `gamma · (x - mean) / √(variance + epsilon) + beta` with the mean and the variance of the batch, channel by
-/// channel; and those, through which no gradient goes. No `gamma` is 1, no `beta` is 0.
-pub fn batch_norm(
-    x: Tensor<4>,
-    gamma: Option<Tensor<1>>,
-    beta: Option<Tensor<1>>,
-    epsilon: f64,
-) -> (Tensor<4>, [Tensor<1>; 2]) {
+/// `activation(gamma · (x - mean) / √(variance + epsilon) + beta)` with the mean and the variance of the batch, channel
+/// by channel; and those, through which no gradient goes.
+pub fn batch_norm(x: Tensor<4>, norm: Norm, activation: Activation) -> (Tensor<4>, [Tensor<1>; 2]) {
     if is_flex(&x.device()) {
-        flex::batch_norm(x, gamma, beta, epsilon)
+        match flex::bounds(activation) {
+            Some(fused) => flex::batch_norm(x, norm, fused),
+            None => {
+                let (y, moments) = flex::batch_norm(x, norm, kernels::Activation::Linear);
+                (activated(y, activation), moments)
+            }
+        }
     } else {
-        portable::batch_norm(x, gamma, beta, epsilon)
+        let (y, moments) = portable::batch_norm(x, norm);
+        (apply(activation, y), moments)
     }
 }
 

@@ -5,7 +5,7 @@ use burn::tensor::{
     ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions},
 };
 
-use super::{Padding, Update, Window, scale_and_shift};
+use super::{Norm, Padding, Update, Window, scale_and_shift};
 
 fn channels_first(x: Tensor<4>) -> Tensor<4> {
     x.permute([0, 3, 1, 2])
@@ -59,12 +59,12 @@ pub fn dense(x: Tensor<2>, kernel: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor
     }
 }
 
-pub fn batch_norm(
-    x: Tensor<4>,
-    gamma: Option<Tensor<1>>,
-    beta: Option<Tensor<1>>,
-    epsilon: f64,
-) -> (Tensor<4>, [Tensor<1>; 2]) {
+pub fn batch_norm(x: Tensor<4>, norm: Norm) -> (Tensor<4>, [Tensor<1>; 2]) {
+    let Norm {
+        gamma,
+        beta,
+        epsilon,
+    } = norm;
     let mean_of = |x: Tensor<4>| x.mean_dim(0).mean_dim(1).mean_dim(2);
     let mean = mean_of(x.clone());
     let centred = x - mean.clone();

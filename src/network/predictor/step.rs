@@ -5,6 +5,7 @@ use kernels::{
     Activation, AveragePool2d, Conv2d, Level, MaxPool2d, Pool2dShape, PreparedConv2d, softmax,
 };
 
+use super::super::blocks::Ending;
 use super::super::layers::{self, Weights, batch_of};
 use super::super::ops::{Window, checked, conv2d_shape};
 use super::lower::{self, LayerOnBurn, Operation};
@@ -233,7 +234,7 @@ impl LayerOnBurn {
             Tensor::from_data(data, &Device::flex()),
             &self.node,
             &self.input,
-            layers::activation(&self.node.layer),
+            Ending::of(layers::activation(&self.node.layer)),
             Weights(self.weights.weights.iter()),
             None,
         );

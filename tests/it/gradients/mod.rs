@@ -6,7 +6,7 @@ mod view;
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
 use burn::tensor::{Device, Tensor, TensorData, activation, module};
 use irori::architecture::Activation;
-use irori::network::ops::{self, Padding, Window};
+use irori::network::ops::{self, Norm, Padding, Window};
 
 use view::{View, view};
 
@@ -326,6 +326,11 @@ fn pools_have_the_gradients_of_burn_and_of_float64() {
 #[test]
 fn batch_normalization_has_the_gradients_of_burn_and_of_float64() {
     let epsilon = 1e-3;
+    let norm = |gamma, beta| Norm {
+        gamma: Some(gamma),
+        beta: Some(beta),
+        epsilon,
+    };
     for (seed, input) in (1..).zip([[2, 3, 5, 1], [4, 2, 2, 17], [1, 6, 4, 33], [9, 1, 1, 3]]) {
         let channels = input[3];
         let x = numbers(input.iter().product(), seed);
@@ -334,7 +339,7 @@ fn batch_normalization_has_the_gradients_of_burn_and_of_float64() {
         let values = [&x, &gamma, &beta, &weights].map(Vec::as_slice);
         let shapes = (input, [channels]);
         let found = weighted_gradients(values, shapes, |x, gamma, beta| {
-            ops::batch_norm(x, Some(gamma), Some(beta), epsilon).0
+            ops::batch_norm(x, norm(gamma, beta), Activation::Linear).0
         });
         let burns = weighted_gradients(values, shapes, |x, gamma, beta| {
             let mean = |x: Tensor<4>| x.mean_dim(0).mean_dim(1).mean_dim(2);
@@ -363,6 +368,84 @@ fn batch_normalization_has_the_gradients_of_burn_and_of_float64() {
         for (index, of) in ["x", "gamma", "beta"].into_iter().enumerate() {
             let what = format!("{input:?}: {of}");
             agree(&found[index], &burns[index], &plain[index], &what);
+        }
+    }
+}
+
+/// What is one operation has the results and the gradients of its parts, which are compared above.
+#[test]
+fn convolutions_have_the_same_gradients_with_what_follows_them() {
+    let pool = view([1, 6, 6, 1], [2, 2], [2, 2], [1, 1], false).window;
+    let cases = [
+        (
+            view([3, 8, 7, 17], [3, 3], [1, 1], [1, 1], true),
+            33,
+            1,
+            Activation::Relu,
+        ),
+        (
+            view([5, 6, 6, 3], [2, 2], [1, 1], [1, 1], true),
+            32,
+            1,
+            Activation::Tanh,
+        ),
+        (
+            view([2, 7, 7, 6], [3, 3], [2, 2], [1, 1], true),
+            6,
+            6,
+            Activation::Relu6,
+        ),
+        // An activation that is not part of the operation.
+        (
+            view([2, 4, 4, 4], [1, 1], [1, 1], [1, 1], true),
+            8,
+            1,
+            Activation::Silu,
+        ),
+    ];
+    for (seed, (view, filters, groups, then)) in (1..).zip(cases) {
+        let what = format!("{view:?}, {filters} filters, {groups} groups, {then:?}");
+        let [kh, kw] = view.window.size;
+        let kernel_shape = [kh, kw, view.input[3] / groups, filters];
+        let x = numbers(view.input.iter().product(), seed);
+        let kernel = numbers(kernel_shape.iter().product(), seed + 100);
+        let bias = numbers(filters, seed + 200);
+        let [out_h, out_w] = view.output();
+        let weights = numbers(view.input[0] * out_h * out_w * filters, seed + 300);
+        let shapes = (view.input, kernel_shape);
+        let gamma = numbers(filters, seed + 400);
+        let norm = || Norm {
+            gamma: Some(tensor(&gamma, [filters])),
+            beta: None,
+            epsilon: 1e-3,
+        };
+        let window = &view.window;
+
+        let values = [&x, &kernel, &bias, &weights].map(Vec::as_slice);
+        let found = weighted_gradients(values, shapes, |x, kernel, bias| {
+            ops::conv2d_normalized(x, kernel, Some(bias), window, groups, norm(), then).0
+        });
+        let apart = weighted_gradients(values, shapes, |x, kernel, bias| {
+            let y = ops::conv2d(x, kernel, Some(bias), window, groups, Activation::Linear);
+            ops::activated(ops::batch_norm(y, norm(), Activation::Linear).0, then)
+        });
+        for (index, of) in ["x", "kernel", "bias"].into_iter().enumerate() {
+            let what = format!("{what}, normalized: {of}");
+            agree(&found[index], &apart[index], &[], &what);
+        }
+
+        let pooled = view.input[0] * (out_h / 2) * (out_w / 2) * filters;
+        let values = [&x[..], &kernel, &bias, &weights[..pooled]];
+        let found = weighted_gradients(values, shapes, |x, kernel, bias| {
+            ops::conv2d_pooled(x, kernel, Some(bias), window, groups, then, &pool)
+        });
+        let apart = weighted_gradients(values, shapes, |x, kernel, bias| {
+            let y = ops::conv2d(x, kernel, Some(bias), window, groups, then);
+            ops::max_pool2d(y, &pool)
+        });
+        for (index, of) in ["x", "kernel", "bias"].into_iter().enumerate() {
+            let what = format!("{what}, pooled: {of}");
+            agree(&found[index], &apart[index], &[], &what);
         }
     }
 }

@@ -1,34 +1,42 @@
 //! Batch normalisation while training: by the mean and variance of the batch itself.
+mod back;
+mod moments;
+
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
+use crate::activation::Activation;
+use crate::columns::{columns, params, stretch, vectors};
 use crate::error::{ShapeError, batch, length, nonzero};
-use crate::level::{Level, load, store};
-use crate::sums::{column_sums, sum_rows};
+use crate::level::{Level, at_least, at_most, store};
+use crate::product::Finish;
 
-/// Rows that one task normalises.
-const ROWS: usize = 64;
+pub use back::BatchNormBack;
+pub(crate) use moments::Moments;
 
-/// Batch normalisation over the last axis, `y = gamma · (x - mean) / √(variance + epsilon) + beta`.
+/// Rows that one task works on.
+const ROWS: usize = 256;
+
+/// Batch normalisation over the last axis, `y = gamma · (x - mean) / √(variance + epsilon) + beta`, and an activation of it.
 ///
-/// `x` and `y` are `[rows, channels]`, where a row is a pixel of an image of the batch, or an example; the other slices
-/// have one value per channel. The variance is that of the batch, `Σ (x - mean)² / rows`, as in Keras.
+/// `x` and `y` are `[rows, channels]`, where a row is a pixel of an image of the batch, or an example. The variance is
+/// that of the batch, `Σ (x - mean)² / rows`, as in Keras.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchNorm {
     channels: usize,
     epsilon: f32,
+    /// Those that the activation holds its value between.
+    bounds: (f32, f32),
     level: Level,
 }
 
-/// The gradients of a batch normalisation, to be filled.
-#[derive(Debug)]
-pub struct BatchNormGrads<'a> {
-    /// Of the input.
-    pub dx: &'a mut [f32],
-    /// Of the scale.
-    pub dgamma: &'a mut [f32],
-    /// Of the offset.
-    pub dbeta: &'a mut [f32],
+/// The weights of a batch normalisation, one value per channel; no `gamma` is 1, no `beta` is 0.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ScaleShift<'a> {
+    /// The scale.
+    pub gamma: Option<&'a [f32]>,
+    /// The offset.
+    pub beta: Option<&'a [f32]>,
 }
 
 impl BatchNorm {
@@ -42,8 +50,15 @@ impl BatchNorm {
         Ok(Self {
             channels,
             epsilon,
+            bounds: Finish::NONE.bounds,
             level: Level::default(),
         })
+    }
+
+    /// The same with an activation of what is normalised, if that only holds the value between bounds.
+    pub fn with_activation(self, activation: Activation) -> Option<Self> {
+        let bounds = activation.bounds()?;
+        Some(Self { bounds, ..self })
     }
 
     /// The same normalisation on another instruction set.
@@ -51,134 +66,80 @@ impl BatchNorm {
         Self { level, ..self }
     }
 
-    /// Fills `mean` and `variance` from `x`, and `y` from all; no `gamma` is 1, no `beta` is 0.
+    /// Fills `moments`, the means and then the variances of the channels, from `x`.
     ///
     /// # Errors
     ///
     /// [`ShapeError::Length`] if a slice doesn't have the length that the shape gives it.
-    pub fn forward(
+    pub fn moments(&self, x: &[f32], moments: &mut [f32]) -> Result<(), ShapeError> {
+        self.check(x.len(), ScaleShift::default(), moments.len())?;
+        let parts: Vec<_> = x
+            .par_chunks(ROWS * self.channels)
+            .map(|x| self.part(x))
+            .collect();
+        self.join(&parts, moments);
+        Ok(())
+    }
+
+    /// The moments of some rows.
+    pub(crate) fn part(&self, x: &[f32]) -> Moments {
+        Moments::of(self.level, x, self.channels)
+    }
+
+    /// Fills `moments` from those of all parts of the rows, in their order.
+    pub(crate) fn join(&self, parts: &[Moments], moments: &mut [f32]) {
+        let (mean, variance) = moments.split_at_mut(self.channels);
+        Moments::join(parts, mean, variance);
+    }
+
+    /// Fills `y` from `x` and its moments, from the last row to the first: the last of `x` are the likeliest to be in the
+    /// cache still, and who reads `y` begins with what was written last.
+    ///
+    /// # Errors
+    ///
+    /// [`ShapeError::Length`] if a slice doesn't have the length that the shape gives it.
+    pub fn normalize(
         &self,
         x: &[f32],
-        gamma: Option<&[f32]>,
-        beta: Option<&[f32]>,
-        mean: &mut [f32],
-        variance: &mut [f32],
+        weights: ScaleShift,
+        moments: &[f32],
         y: &mut [f32],
     ) -> Result<(), ShapeError> {
-        let rows = self.check(x.len(), y.len(), gamma)?;
-        if let Some(beta) = beta {
-            length("beta", beta.len(), self.channels)?;
-        }
-        length("the mean", mean.len(), self.channels)?;
-        length("the variance", variance.len(), self.channels)?;
-
-        let (channels, share) = (self.channels, 1.0 / rows as f32);
-        column_sums(self.level, x, mean)?;
-        mean.iter_mut().for_each(|mean| *mean *= share);
-        sum_rows(self.level, rows, variance, |rows, sums| {
-            let x = &x[rows.start * channels..rows.end * channels];
-            self.level.run(Squares { x, mean, sums });
-        });
-        variance.iter_mut().for_each(|variance| *variance *= share);
-
-        let factors = self.factors(variance, gamma);
-        let part = ROWS * channels;
+        self.check(x.len(), weights, moments.len())?;
+        length("the output", y.len(), x.len())?;
+        let (mean, variance) = moments.split_at(self.channels);
+        let factors = self.factors(variance, weights.gamma);
+        let part = ROWS * self.channels;
         y.par_chunks_mut(part)
             .zip(x.par_chunks(part))
+            .rev()
             .for_each(|(y, x)| {
                 self.level.run(Normalize {
                     x,
                     mean,
                     factors: &factors,
-                    beta,
+                    beta: weights.beta.unwrap_or_default(),
+                    bounds: self.bounds,
                     y,
                 });
             });
         Ok(())
     }
 
-    /// Fills the gradients from the forward pass's input, mean and variance, and `dy`, the gradient of its output. The
-    /// mean and the variance count as functions of the input.
-    ///
-    /// # Errors
-    ///
-    /// [`ShapeError::Length`] if a slice doesn't have the length that the shape gives it.
-    pub fn grad(
+    pub(crate) fn check(
         &self,
-        x: &[f32],
-        gamma: Option<&[f32]>,
-        mean: &[f32],
-        variance: &[f32],
-        dy: &[f32],
-        grads: BatchNormGrads,
+        x: usize,
+        weights: ScaleShift,
+        moments: usize,
     ) -> Result<(), ShapeError> {
-        let BatchNormGrads { dx, dgamma, dbeta } = grads;
-        let rows = self.check(x.len(), dy.len(), gamma)?;
-        length("the input's gradient", dx.len(), x.len())?;
-        for (what, values) in [
-            ("the mean", mean),
-            ("the variance", variance),
-            ("gamma's gradient", dgamma),
-            ("beta's gradient", dbeta),
-        ] {
-            length(what, values.len(), self.channels)?;
+        batch("the input", x, self.channels)?;
+        length("the moments", moments, 2 * self.channels)?;
+        for (what, weight) in [("gamma", weights.gamma), ("beta", weights.beta)] {
+            if let Some(weight) = weight {
+                length(what, weight.len(), self.channels)?;
+            }
         }
-
-        // Σ dy and Σ dy · (x - mean), side by side.
-        let channels = self.channels;
-        let mut sums = vec![0.0; 2 * channels];
-        sum_rows(self.level, rows, &mut sums, |rows, sums| {
-            let range = rows.start * channels..rows.end * channels;
-            let (plain, products) = sums.split_at_mut(channels);
-            self.level.run(Products {
-                x: &x[range.clone()],
-                dy: &dy[range],
-                mean,
-                plain,
-                products,
-            });
-        });
-        let inverse = self.factors(variance, None);
-        let (plain, products) = sums.split_at(channels);
-        dbeta.copy_from_slice(plain);
-        for ((dgamma, product), inverse) in dgamma.iter_mut().zip(products).zip(&inverse) {
-            *dgamma = product * inverse;
-        }
-
-        // dx = gamma / deviation · (dy - mean(dy) - x̂ · mean(dy · x̂)), with x̂ = (x - mean) / deviation.
-        let share = 1.0 / rows as f32;
-        let factors = self.factors(variance, gamma);
-        let level: Vec<f32> = dbeta.iter().map(|dbeta| dbeta * share).collect();
-        let slope: Vec<f32> = dgamma
-            .iter()
-            .zip(&inverse)
-            .map(|(dgamma, inverse)| dgamma * inverse * share)
-            .collect();
-        let part = ROWS * channels;
-        dx.par_chunks_mut(part)
-            .zip(x.par_chunks(part))
-            .zip(dy.par_chunks(part))
-            .for_each(|((dx, x), dy)| {
-                self.level.run(Back {
-                    x,
-                    dy,
-                    mean,
-                    level: &level,
-                    slope: &slope,
-                    factors: &factors,
-                    dx,
-                });
-            });
         Ok(())
-    }
-
-    fn check(&self, x: usize, y: usize, gamma: Option<&[f32]>) -> Result<usize, ShapeError> {
-        let rows = batch("the input", x, self.channels)?;
-        length("the output", y, x)?;
-        if let Some(gamma) = gamma {
-            length("gamma", gamma.len(), self.channels)?;
-        }
-        Ok(rows)
     }
 
     /// `gamma / √(variance + epsilon)`.
@@ -197,34 +158,13 @@ impl BatchNorm {
     }
 }
 
-struct Squares<'a> {
-    x: &'a [f32],
-    mean: &'a [f32],
-    sums: &'a mut [f32],
-}
-
-impl WithSimd for Squares<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let lanes = S::F32_LANES;
-        for x in self.x.chunks_exact(self.mean.len()) {
-            let values = x.chunks(lanes).zip(self.mean.chunks(lanes));
-            for (sums, (x, mean)) in self.sums.chunks_mut(lanes).zip(values) {
-                let centred = simd.sub_f32s(load(simd, x), load(simd, mean));
-                let sum = simd.mul_add_e_f32s(centred, centred, load(simd, sums));
-                store(simd, sums, sum);
-            }
-        }
-    }
-}
-
 struct Normalize<'a> {
     x: &'a [f32],
     mean: &'a [f32],
     factors: &'a [f32],
-    beta: Option<&'a [f32]>,
+    /// Or nothing.
+    beta: &'a [f32],
+    bounds: (f32, f32),
     y: &'a mut [f32],
 }
 
@@ -232,103 +172,45 @@ impl WithSimd for Normalize<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
+    fn with_simd<S: Simd>(mut self, simd: S) {
         let channels = self.mean.len();
-        for (y, x) in self
-            .y
-            .chunks_exact_mut(channels)
-            .zip(self.x.chunks_exact(channels))
-        {
-            for from in (0..channels).step_by(S::F32_LANES) {
-                let here = from..channels.min(from + S::F32_LANES);
-                let centred = simd.sub_f32s(
-                    load(simd, &x[here.clone()]),
-                    load(simd, &self.mean[here.clone()]),
-                );
-                let offset = self
-                    .beta
-                    .map_or(simd.splat_f32s(0.0), |beta| load(simd, &beta[here.clone()]));
-                let value =
-                    simd.mul_add_e_f32s(centred, load(simd, &self.factors[here.clone()]), offset);
-                store(simd, &mut y[here], value);
+        let stretch = stretch(channels) * channels;
+        for begin in (0..self.x.len()).step_by(stretch) {
+            let rows = (begin, self.x.len().min(begin + stretch));
+            macro_rules! block {
+                ($vectors:literal, $columns:expr) => {
+                    self.block::<S, $vectors>(simd, rows, $columns)
+                };
             }
+            columns!(channels, S::F32_LANES, block);
         }
     }
 }
 
-struct Products<'a> {
-    x: &'a [f32],
-    dy: &'a [f32],
-    mean: &'a [f32],
-    plain: &'a mut [f32],
-    products: &'a mut [f32],
-}
-
-impl WithSimd for Products<'_> {
-    type Output = ();
-
+impl Normalize<'_> {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
+    fn block<S: Simd, const V: usize>(
+        &mut self,
+        simd: S,
+        (begin, end): (usize, usize),
+        columns: (usize, usize),
+    ) {
         let channels = self.mean.len();
-        for (x, dy) in self
-            .x
-            .chunks_exact(channels)
-            .zip(self.dy.chunks_exact(channels))
-        {
-            for from in (0..channels).step_by(S::F32_LANES) {
-                let here = from..channels.min(from + S::F32_LANES);
-                let dy = load(simd, &dy[here.clone()]);
-                let centred = simd.sub_f32s(
-                    load(simd, &x[here.clone()]),
-                    load(simd, &self.mean[here.clone()]),
-                );
-                let plain = simd.add_f32s(load(simd, &self.plain[here.clone()]), dy);
-                store(simd, &mut self.plain[here.clone()], plain);
-                let product =
-                    simd.mul_add_e_f32s(centred, dy, load(simd, &self.products[here.clone()]));
-                store(simd, &mut self.products[here], product);
-            }
-        }
-    }
-}
-
-struct Back<'a> {
-    x: &'a [f32],
-    dy: &'a [f32],
-    mean: &'a [f32],
-    level: &'a [f32],
-    slope: &'a [f32],
-    factors: &'a [f32],
-    dx: &'a mut [f32],
-}
-
-impl WithSimd for Back<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let channels = self.mean.len();
-        let rows = self
-            .x
-            .chunks_exact(channels)
-            .zip(self.dy.chunks_exact(channels));
-        for (dx, (x, dy)) in self.dx.chunks_exact_mut(channels).zip(rows) {
-            for from in (0..channels).step_by(S::F32_LANES) {
-                let here = from..channels.min(from + S::F32_LANES);
-                let centred = simd.sub_f32s(
-                    load(simd, &x[here.clone()]),
-                    load(simd, &self.mean[here.clone()]),
-                );
-                let above = simd.sub_f32s(
-                    load(simd, &dy[here.clone()]),
-                    load(simd, &self.level[here.clone()]),
-                );
-                let trend = simd.mul_f32s(centred, load(simd, &self.slope[here.clone()]));
-                let value = simd.mul_f32s(
-                    simd.sub_f32s(above, trend),
-                    load(simd, &self.factors[here.clone()]),
-                );
-                store(simd, &mut dx[here], value);
+        let mean = params::<S, V>(simd, self.mean, columns);
+        let factors = params::<S, V>(simd, self.factors, columns);
+        let beta = params::<S, V>(simd, self.beta, columns);
+        let (low, high) = (
+            simd.splat_f32s(self.bounds.0),
+            simd.splat_f32s(self.bounds.1),
+        );
+        let rows = self.x[begin..end].chunks_exact(channels);
+        for (y, x) in self.y[begin..end].chunks_exact_mut(channels).zip(rows) {
+            let x = vectors::<S, V>(simd, &x[columns.0..columns.1]);
+            let y = y[columns.0..columns.1].chunks_mut(S::F32_LANES);
+            for (v, y) in y.enumerate().take(V) {
+                let centred = simd.sub_f32s(x[v], mean[v]);
+                let value = simd.mul_add_e_f32s(centred, factors[v], beta[v]);
+                store(simd, y, at_most(simd, at_least(simd, value, low), high));
             }
         }
     }

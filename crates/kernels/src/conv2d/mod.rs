@@ -1,7 +1,12 @@
 //! Two-dimensional convolution.
 mod back;
+mod grads;
+mod output_grad;
 mod prepared;
+mod training;
 
+pub use grads::Conv2dGrads;
+pub use output_grad::OutputGrad;
 pub use prepared::PreparedConv2d;
 
 use crate::activation::Activation;
@@ -9,7 +14,6 @@ use crate::aligned::Aligned;
 use crate::correlation::{Correlation, Phase};
 use crate::error::{ShapeError, batch, length, nonzero, terms, volume};
 use crate::frame::Frame;
-use crate::kernel_grad::KernelGrad;
 use crate::level::Level;
 use crate::narrow::Narrow;
 use crate::product::{Chunk, Finish};
@@ -297,56 +301,12 @@ impl Conv2d {
         }
     }
 
-    /// `dx`, the gradient of the input, from `dy`, that of the output.
-    ///
-    /// # Errors
-    ///
-    /// [`ShapeError::Length`] if a slice doesn't have the length that the shape gives it.
-    pub fn grad_input(&self, dy: &[f32], kernel: &[f32], dx: &mut [f32]) -> Result<(), ShapeError> {
-        self.check(dx.len(), kernel.len(), dy.len())?;
-        let (plan, turned) = self.backward(kernel);
-        match Winograd::new(&plan, self.shape.kernel, self.shape.dilation) {
-            Some(winograd) => {
-                let again = Again {
-                    direct: &plan,
-                    kernel: &turned,
-                };
-                winograd.run(
-                    self.level,
-                    dy,
-                    &winograd.turn(self.level, &turned),
-                    dx,
-                    Finish::NONE,
-                    &again,
-                );
-            }
-            None => plan.run(self.level, dy, &turned, dx, Finish::NONE),
+    /// Winograd's method, where it is the one.
+    fn winograd(&self) -> Option<&Winograd> {
+        match &self.method {
+            Method::Winograd(winograd) => Some(winograd),
+            Method::Direct | Method::Narrow(_) => None,
         }
-        Ok(())
-    }
-
-    /// `dkernel`, the gradient of the kernel, from the input and `dy`, the gradient of the output.
-    ///
-    /// The gradient of the bias is [`column_sums`](crate::column_sums) of `dy`.
-    ///
-    /// # Errors
-    ///
-    /// [`ShapeError::Length`] if a slice doesn't have the length that the shape gives it.
-    pub fn grad_kernel(
-        &self,
-        x: &[f32],
-        dy: &[f32],
-        dkernel: &mut [f32],
-    ) -> Result<(), ShapeError> {
-        self.check(x.len(), dkernel.len(), dy.len())?;
-        let done = match &self.method {
-            Method::Winograd(winograd) => winograd.grad_kernel(self.level, x, dy, dkernel),
-            Method::Direct | Method::Narrow(_) => false,
-        };
-        if !done {
-            KernelGrad::new(&self.shape, &self.forward).run(self.level, x, dy, dkernel);
-        }
-        Ok(())
     }
 
     fn check(&self, x: usize, kernel: usize, y: usize) -> Result<(), ShapeError> {

@@ -1,9 +1,9 @@
 //! Maxima and averages over windows of an image.
+mod found;
+mod grads;
 mod lines;
 
-use rayon::prelude::*;
-
-use self::lines::{AverageForward, AverageGrad, Lines, MaxForward, MaxGrad};
+use self::lines::{AverageForward, Lines, MaxForward};
 use crate::conv2d::Padding2d;
 use crate::error::{ShapeError, batch, length, nonzero, volume};
 use crate::frame::Frame;
@@ -99,46 +99,6 @@ macro_rules! plan {
 
 plan!(MaxPool2d, MaxForward);
 plan!(AveragePool2d, AverageForward);
-
-impl MaxPool2d {
-    /// Fills `dx`, the gradient of the input, from the input and `dy`, the gradient of the output.
-    ///
-    /// # Errors
-    ///
-    /// [`ShapeError::Length`] if a slice doesn't have the length that the shape gives it.
-    pub fn grad_input(&self, x: &[f32], dy: &[f32], dx: &mut [f32]) -> Result<(), ShapeError> {
-        let pool = &self.0;
-        pool.check(x.len(), dy.len())?;
-        length("the input's gradient", dx.len(), x.len())?;
-        let images = dx.par_chunks_mut(pool.input.len());
-        images
-            .zip(x.par_chunks(pool.input.len()))
-            .zip(dy.par_chunks(pool.output.len()))
-            .for_each(|((dx, x), dy)| {
-                pool.level.run(MaxGrad { pool, x, dy, dx });
-            });
-        Ok(())
-    }
-}
-
-impl AveragePool2d {
-    /// Fills `dx`, the gradient of the input, from `dy`, the gradient of the output.
-    ///
-    /// # Errors
-    ///
-    /// [`ShapeError::Length`] if a slice doesn't have the length that the shape gives it.
-    pub fn grad_input(&self, dy: &[f32], dx: &mut [f32]) -> Result<(), ShapeError> {
-        let pool = &self.0;
-        pool.check(dx.len(), dy.len())?;
-        let images = dx.par_chunks_mut(pool.input.len());
-        images
-            .zip(dy.par_chunks(pool.output.len()))
-            .for_each(|(dx, dy)| {
-                pool.level.run(AverageGrad { pool, dy, dx });
-            });
-        Ok(())
-    }
-}
 
 /// What both poolings share.
 #[derive(Debug, Clone)]

@@ -4,8 +4,6 @@
 //! with the transformed inputs are summed over tiles, and the sums go back to weights.
 use std::marker::PhantomData;
 
-use rayon::prelude::*;
-
 use super::Filter;
 use super::kernels::{GradToTile, TurnBack};
 use super::lines::Lines;
@@ -15,6 +13,7 @@ use crate::level::Level;
 use crate::matrix::MatrixMut;
 use crate::product::{Chunk, Factor, Finish, Product, Start, Weights};
 use crate::scratch::with_scratch;
+use crate::tasks::{parts_mut, threads};
 
 /// Tiles that a batch must have for the transforms of the kernel's gradient to be worth their while.
 const FEWEST: usize = 16;
@@ -22,58 +21,51 @@ const FEWEST: usize = 16;
 /// Tiles whose values lie together, and are summed in one go.
 const CHUNK: usize = 32;
 
-/// Values of transformed inputs and gradients that are held at a time: 8 MiB.
-const HELD: usize = 1 << 21;
+/// Values of transformed inputs and gradients that are held at a time for each thread, at least: 512 KiB, which stay in a
+/// second-level cache; and at most, where the sums that they join are many: 8 MiB.
+const HELD: (usize, usize) = (1 << 17, 1 << 21);
 
 impl<M: Lines<TAPS, TILE, PATCH>, const TAPS: usize, const TILE: usize, const PATCH: usize>
     Filter<M, TAPS, TILE, PATCH>
 {
-    pub(super) fn grad_kernel(
-        &self,
-        level: Level,
-        x: &[f32],
-        dy: &[f32],
-        dkernel: &mut [f32],
-    ) -> bool {
+    /// Whether the transforms are worth their while for so many images.
+    pub(super) fn sums_kernels(&self, images: usize) -> bool {
+        images.saturating_mul(self.tiles.0 * self.tiles.1) >= FEWEST
+    }
+
+    /// Adds what these images give to the `sums` that the kernel's gradient is told from.
+    pub(super) fn add_sums(&self, level: Level, x: &[f32], dy: &[f32], sums: &mut [f32]) {
         let (inputs, outputs) = (self.input.channels, self.output.channels);
         let tiles = x.len() / self.input.len() * self.tiles.0 * self.tiles.1;
-        if tiles < FEWEST {
-            return false;
-        }
         let chunk = Self::POSITIONS * CHUNK * (inputs + outputs);
-        let chunks = (HELD / chunk).max(1).min(tiles.div_ceil(CHUNK));
-        with_scratch(chunks * chunk + self.turned_len(), |room| {
-            let (sums, values) = room.split_at_mut(self.turned_len());
-            sums.fill(0.0);
+        let held = (2 * sums.len()).clamp(HELD.0, HELD.1);
+        let chunks = (held / chunk).max(1) * threads();
+        let chunks = chunks.min(tiles.div_ceil(CHUNK));
+        with_scratch(chunks * chunk, |values| {
             for first in (0..tiles).step_by(chunks * CHUNK) {
                 let count = (tiles - first).min(chunks * CHUNK);
                 let values = &mut values[..count.div_ceil(CHUNK) * chunk];
-                values
-                    .par_chunks_mut(chunk)
-                    .enumerate()
-                    .for_each(|(index, values)| {
-                        let from = first + index * CHUNK;
-                        self.transform(level, x, dy, (from, tiles.min(from + CHUNK)), values);
-                    });
-                sums.par_chunks_mut(inputs * outputs)
-                    .enumerate()
-                    .for_each(|(position, sums)| {
-                        for (index, values) in values.chunks_exact(chunk).enumerate() {
-                            self.add_products(
-                                level,
-                                position,
-                                values,
-                                CHUNK.min(count - index * CHUNK),
-                                sums,
-                            );
-                        }
-                    });
+                parts_mut(values, chunk, |index, values| {
+                    let from = first + index * CHUNK;
+                    self.transform(level, x, dy, (from, tiles.min(from + CHUNK)), values);
+                });
+                let values = &*values;
+                parts_mut(sums, inputs * outputs, |position, sums| {
+                    for (index, values) in values.chunks_exact(chunk).enumerate() {
+                        let tiles = CHUNK.min(count - index * CHUNK);
+                        self.add_products(level, position, values, tiles, sums);
+                    }
+                });
             }
-            level.run(TurnBack::<M, TAPS, TILE, PATCH> {
-                lines: PhantomData,
-                turned: sums,
-                kernel: dkernel,
-            })
+        });
+    }
+
+    /// Fills `dkernel` from the sums; answers whether all of it is finite.
+    pub(super) fn turn_back(&self, level: Level, sums: &[f32], dkernel: &mut [f32]) -> bool {
+        level.run(TurnBack::<M, TAPS, TILE, PATCH> {
+            lines: PhantomData,
+            turned: sums,
+            kernel: dkernel,
         })
     }
 

@@ -91,10 +91,25 @@ impl Winograd {
         filter!(self, filter => filter.work(images))
     }
 
-    /// Fills `dkernel` from the images in `x` and the gradients of their outputs; answers whether it has. It hasn't if the
-    /// batch is too small to be worth it, or if something isn't finite, which may be this method's doing.
-    pub fn grad_kernel(&self, level: Level, x: &[f32], dy: &[f32], dkernel: &mut [f32]) -> bool {
-        filter!(self, filter => filter.grad_kernel(level, x, dy, dkernel))
+    /// Whether the gradient of the kernel is better told from sums over so many images than computed directly.
+    pub fn sums_kernels(&self, images: usize) -> bool {
+        filter!(self, filter => filter.sums_kernels(images))
+    }
+
+    /// The length of the transformed kernel, and of the sums that its gradient is told from.
+    pub fn turned_len(&self) -> usize {
+        filter!(self, filter => filter.turned_len())
+    }
+
+    /// Adds what the images in `x` and the gradients of their outputs give to the sums.
+    pub fn add_sums(&self, level: Level, x: &[f32], dy: &[f32], sums: &mut [f32]) {
+        filter!(self, filter => filter.add_sums(level, x, dy, sums));
+    }
+
+    /// Fills `dkernel` from the sums over all images; answers whether it is right. It isn't where something isn't finite,
+    /// which may be this method's doing.
+    pub fn turn_back(&self, level: Level, sums: &[f32], dkernel: &mut [f32]) -> bool {
+        filter!(self, filter => filter.turn_back(level, sums, dkernel))
     }
 }
 

@@ -1,11 +1,25 @@
 //! Convolution and its gradients.
-use kernels::{Activation, Conv2d, Conv2dShape, Padding2d, column_sums};
+use kernels::{Activation, Conv2d, Conv2dGrads, Conv2dShape, OutputGrad, Padding2d};
 use proptest::prelude::*;
 
 use crate::reference::{
     Sum, assert_near, assert_same_bits, assert_sums, conv_shapes, levels, on_threads, products,
     shape, values,
 };
+
+/// The gradients of the input, the kernel and the bias.
+fn grads(plan: &Conv2d, x: &[f32], kernel: &[f32], dy: &[f32]) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
+    let (mut dx, mut dkernel) = (vec![f32::NAN; x.len()], vec![f32::NAN; kernel.len()]);
+    let mut dbias = vec![f32::NAN; plan.shape().out_channels];
+    let wanted = Conv2dGrads {
+        dx: Some(&mut dx),
+        dkernel: Some(&mut dkernel),
+        dbias: Some(&mut dbias),
+    };
+    plan.grads(x, kernel, OutputGrad::Plain(dy), wanted)
+        .unwrap();
+    (dx, dkernel, dbias)
+}
 
 /// Compares forward and all gradients with the reference on every level.
 fn check(shape: Conv2dShape, images: usize, seed: u64) {
@@ -57,14 +71,9 @@ fn check(shape: Conv2dShape, images: usize, seed: u64) {
         let want: Vec<f32> = y.iter().map(|y| y.max(0.0)).collect();
         assert_eq!(rectified, want, "{}", what("relu"));
 
-        let mut dx = vec![f32::NAN; x.len()];
-        plan.grad_input(&dy, &kernel, &mut dx).unwrap();
+        let (dx, dkernel, dbias) = grads(&plan, &x, &kernel, &dy);
         assert_sums(&what("dx"), &dx, &want_dx);
-        let mut dkernel = vec![f32::NAN; kernel.len()];
-        plan.grad_kernel(&x, &dy, &mut dkernel).unwrap();
         assert_sums(&what("dkernel"), &dkernel, &want_dkernel);
-        let mut dbias = vec![f32::NAN; bias.len()];
-        column_sums(level, &dy, &mut dbias).unwrap();
         assert_sums(&what("dbias"), &dbias, &want_dbias);
     }
 }
@@ -208,25 +217,19 @@ fn an_image_gets_the_same_bits_in_any_batch_and_on_any_threads() {
             let x = &x[image * plan.input_len()..][..plan.input_len()];
             plan.forward(x, &kernel, Some(&bias), Activation::Relu, &mut y)
                 .unwrap();
-            let mut dx = vec![0.0; plan.input_len()];
-            plan.grad_input(
-                &dy[image * plan.output_len()..][..plan.output_len()],
-                &kernel,
-                &mut dx,
-            )
-            .unwrap();
-            (y, dx)
+            let dy = &dy[image * plan.output_len()..][..plan.output_len()];
+            (y, grads(&plan, x, &kernel, dy).0)
         };
         let alone: (Vec<_>, Vec<_>) = on_threads(1, || (0..64).map(one).unzip());
         let (want_y, want_dx) = (alone.0.concat(), alone.1.concat());
         for threads in [1, 2, 4] {
             for images in [1, 2, 3, 7, 16, 33, 64] {
                 let (inputs, outputs) = (images * plan.input_len(), images * plan.output_len());
-                let (mut y, mut dx) = (vec![0.0; outputs], vec![0.0; inputs]);
-                on_threads(threads, || {
+                let mut y = vec![0.0; outputs];
+                let dx = on_threads(threads, || {
                     plan.forward(&x[..inputs], &kernel, Some(&bias), Activation::Relu, &mut y)
                         .unwrap();
-                    plan.grad_input(&dy[..outputs], &kernel, &mut dx).unwrap();
+                    grads(&plan, &x[..inputs], &kernel, &dy[..outputs]).0
                 });
                 assert_same_bits("y", &y, &want_y[..outputs]);
                 assert_same_bits("dx", &dx, &want_dx[..inputs]);
@@ -236,7 +239,7 @@ fn an_image_gets_the_same_bits_in_any_batch_and_on_any_threads() {
 }
 
 #[test]
-fn the_kernels_gradient_has_the_same_bits_on_any_threads() {
+fn the_weights_gradients_have_the_same_bits_on_any_threads() {
     for shape in [
         shape(14, (5, 70), 3, 1),
         shape(28, (1, 32), 3, 0),
@@ -247,14 +250,13 @@ fn the_kernels_gradient_has_the_same_bits_on_any_threads() {
             values(9 * plan.input_len(), 1),
             values(9 * plan.output_len(), 2),
         );
-        let on = |threads| {
-            let mut dkernel = vec![0.0; plan.kernel_len()];
-            on_threads(threads, || plan.grad_kernel(&x, &dy, &mut dkernel).unwrap());
-            dkernel
-        };
+        let kernel = values(plan.kernel_len(), 3);
+        let on = |threads| on_threads(threads, || grads(&plan, &x, &kernel, &dy));
         let want = on(1);
         for threads in [2, 3, 4] {
-            assert_same_bits("dkernel", &on(threads), &want);
+            let (_, dkernel, dbias) = on(threads);
+            assert_same_bits("dkernel", &dkernel, &want.1);
+            assert_same_bits("dbias", &dbias, &want.2);
         }
     }
 }
@@ -407,5 +409,15 @@ fn refusals_say_what_is_wrong() {
         plan.forward(&[0.0; 200], &kernel, None, Activation::Linear, &mut y)
             .is_err()
     );
-    assert!(plan.grad_kernel(&[0.0; 100], &y, &mut [0.0; 3]).is_err());
+    let wanted = Conv2dGrads {
+        dkernel: Some(&mut [0.0; 3]),
+        ..Conv2dGrads::default()
+    };
+    let error = plan
+        .grads(&[0.0; 100], &kernel, OutputGrad::Plain(&y), wanted)
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the kernel's gradient holds 3 values where its shape needs 216"
+    );
 }

@@ -1,5 +1,5 @@
 //! Activations, softmax and batch normalisation.
-use kernels::{Activation, BatchNorm, BatchNormGrads, softmax, softmax_grad};
+use kernels::{Activation, BatchNorm, ScaleShift, softmax, softmax_grad};
 use proptest::prelude::*;
 
 use crate::reference::{levels, values};
@@ -148,11 +148,29 @@ proptest! {
         let epsilon = 1e-3;
         for level in levels() {
             let plan = BatchNorm::new(channels, epsilon).unwrap().with_level(level);
-            let (mut mean, mut variance, mut y) = (vec![9.0; channels], vec![9.0; channels], vec![9.0; x.len()]);
-            plan.forward(&x, gamma, beta, &mut mean, &mut variance, &mut y).unwrap();
+            let weights = ScaleShift { gamma, beta };
+            let (mut moments, mut y) = (vec![9.0; 2 * channels], vec![9.0; x.len()]);
+            plan.moments(&x, &mut moments).unwrap();
+            plan.normalize(&x, weights, &moments, &mut y).unwrap();
             let (mut dx, mut dgamma, mut dbeta) = (vec![9.0; x.len()], vec![9.0; channels], vec![9.0; channels]);
-            let grads = BatchNormGrads { dx: &mut dx, dgamma: &mut dgamma, dbeta: &mut dbeta };
-            plan.grad(&x, gamma, &mean, &variance, &dy, grads).unwrap();
+            let back = plan.back(&x, weights, &moments, &dy, [&mut dgamma, &mut dbeta]).unwrap();
+            back.grad_input(&x, &dy, &mut dx).unwrap();
+            let (mean, variance) = moments.split_at(channels);
+
+            // With an activation, the same of what passes it.
+            let relu = plan.with_activation(Activation::Relu).unwrap();
+            let mut rectified = vec![9.0; x.len()];
+            relu.normalize(&x, weights, &moments, &mut rectified).unwrap();
+            prop_assert!(rectified.iter().zip(&y).all(|(rectified, y)| *rectified == y.max(0.0)));
+            let passed: Vec<f32> = dy.iter().zip(&y).map(|(dy, y)| if *y > 0.0 { *dy } else { 0.0 }).collect();
+            let mut found = [0, 1, 2].map(|_| vec![9.0; x.len()]);
+            let mut want = found.clone();
+            for (plan, dy, [dx, dgamma, dbeta]) in [(relu, &dy, &mut found), (plan, &passed, &mut want)] {
+                let sums = [&mut dgamma[..channels], &mut dbeta[..channels]];
+                let back = plan.back(&x, weights, &moments, dy, sums).unwrap();
+                back.grad_input(&x, dy, dx).unwrap();
+            }
+            prop_assert_eq!(found, want);
             for c in 0..channels {
                 let column = |values: &[f32]| -> Vec<f64> { values[c..].iter().step_by(channels).map(|v| f64::from(*v)).collect() };
                 let (x, y, dy, dx) = (column(&x), column(&y), column(&dy), column(&dx));
@@ -174,6 +192,22 @@ proptest! {
                     prop_assert!((dx[i] - want).abs() < 2e-5 * (1.0 + 1.0 / deviation), "{} {}", dx[i], want);
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn moments_are_exact_where_the_mean_is_large() {
+    let x: Vec<f32> = values(3 * 5000, 1).iter().map(|x| x + 1000.0).collect();
+    for level in levels() {
+        let plan = BatchNorm::new(3, 1e-3).unwrap().with_level(level);
+        let mut moments = [0.0; 6];
+        plan.moments(&x, &mut moments).unwrap();
+        for c in 0..3 {
+            let column = || x[c..].iter().step_by(3).map(|x| f64::from(*x));
+            let mean = column().sum::<f64>() / 5000.0;
+            let variance = column().map(|x| (x - mean).powi(2)).sum::<f64>() / 5000.0;
+            assert!((f64::from(moments[3 + c]) / variance - 1.0).abs() < 1e-4);
         }
     }
 }

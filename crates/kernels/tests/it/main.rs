@@ -6,4 +6,5 @@ mod peak;
 mod pool;
 mod prepared;
 mod reference;
+mod training;
 mod update;

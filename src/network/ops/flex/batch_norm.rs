@@ -1,5 +1,6 @@
 //! Batch normalization by the batch's own statistics, with its gradient.
 
+use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
@@ -9,10 +10,10 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{
     Autodiff, AutodiffBackend, Backend, Dispatch, Flex, TensorMetadata, backend_extension,
 };
-use burn::tensor::{Shape, Tensor};
-use kernels::{BatchNorm, BatchNormGrads};
+use burn::tensor::{Device, Shape, Tensor};
+use kernels::{Activation, BatchNorm, BatchNormBack, ScaleShift};
 
-use super::{Values, checked, fill, memory};
+use super::{Norm, Values, checked, fill, memory, tensor};
 
 /// `(y, moments)` of `(x, gamma, beta)`; the moments are the means, then the variances.
 #[backend_extension(Flex, Autodiff)]
@@ -35,10 +36,10 @@ impl Normalized for Flex {
         let channels = gamma.shape().num_elements();
         let mut y = None;
         let moments = fill(Shape::new([2, channels]), |moments| {
-            let (x, gamma, beta) = (Values::of(&x), Values::of(&gamma), Values::of(&beta));
-            let (mean, variance) = moments.split_at_mut(channels);
+            let (x, weights) = (Values::of(&x), Weights::of(&gamma, &beta));
+            plan.moments(&x, moments)?;
             y = Some(fill(x.0.shape(), |y| {
-                plan.forward(&x, Some(&gamma), Some(&beta), mean, variance, y)
+                plan.normalize(&x, weights.scale_shift(), moments, y)
             }));
             Ok(())
         });
@@ -50,8 +51,8 @@ impl Normalized for Flex {
 struct NormalizedBackward;
 
 impl Backward<Flex, 3> for NormalizedBackward {
-    /// The input, gamma, the moments, and the plan.
-    type State = (FlexTensor, FlexTensor, FlexTensor, BatchNorm);
+    /// The input, gamma, beta, the moments, and the plan.
+    type State = (FlexTensor, FlexTensor, FlexTensor, FlexTensor, BatchNorm);
 
     fn backward(
         self,
@@ -59,35 +60,74 @@ impl Backward<Flex, 3> for NormalizedBackward {
         gradients: &mut Gradients,
         _checkpointer: &mut Checkpointer,
     ) {
-        let (x, gamma, moments, plan) = ops.state;
+        let (x, gamma, beta, moments, plan) = ops.state;
         let dy = gradients.consume::<Flex>(&ops.node);
-        let channels = gamma.shape().num_elements();
-        let (mut dgamma, mut dbeta) = (vec![0.0; channels], vec![0.0; channels]);
-        let dx = fill(x.shape(), |dx| {
+        let [x_node, gamma_node, beta_node] = ops.parents;
+        {
             let (x, dy) = (Values::of(&x), Values::of(&dy));
-            let (gamma, moments) = (Values::of(&gamma), Values::of(&moments));
-            let (mean, variance) = moments.split_at(channels);
-            let grads = BatchNormGrads {
-                dx,
-                dgamma: &mut dgamma,
-                dbeta: &mut dbeta,
-            };
-            plan.grad(&x, Some(&gamma), mean, variance, &dy, grads)
-        });
+            let (weights, moments) = (Weights::of(&gamma, &beta), Values::of(&moments));
+            let nodes = [gamma_node, beta_node].map(|node| node.map(|node| node.id));
+            let back = back(
+                plan,
+                &x,
+                weights.scale_shift(),
+                &moments,
+                &dy,
+                nodes,
+                gradients,
+            );
+            if let Some(node) = x_node {
+                let dx = fill(x.0.shape(), |dx| back.grad_input(&x, &dy, dx));
+                gradients.register::<Flex>(node.id, dx);
+            }
+        }
         memory::keep(dy);
         memory::keep(x);
-        let [x_node, gamma_node, beta_node] = ops.parents;
-        if let Some(node) = x_node {
-            gradients.register::<Flex>(node.id, dx);
-        }
-        let vector = |values: Vec<f32>| super::tensor(values, Shape::new([channels]));
-        if let Some(node) = gamma_node {
-            gradients.register::<Flex>(node.id, vector(dgamma));
-        }
-        if let Some(node) = beta_node {
-            gradients.register::<Flex>(node.id, vector(dbeta));
+    }
+}
+
+/// Gamma and beta.
+pub(super) struct Weights {
+    gamma: Values,
+    beta: Values,
+}
+
+impl Weights {
+    pub fn of(gamma: &FlexTensor, beta: &FlexTensor) -> Self {
+        Self {
+            gamma: Values::of(gamma),
+            beta: Values::of(beta),
         }
     }
+
+    pub fn scale_shift(&self) -> ScaleShift<'_> {
+        ScaleShift {
+            gamma: Some(&self.gamma),
+            beta: Some(&self.beta),
+        }
+    }
+}
+
+/// The way back to the input, with the gradients of gamma and beta registered on the way.
+pub(super) fn back<'a>(
+    plan: BatchNorm,
+    x: &[f32],
+    weights: ScaleShift<'a>,
+    moments: &'a [f32],
+    dy: &[f32],
+    nodes: [Option<NodeId>; 2],
+    gradients: &mut Gradients,
+) -> BatchNormBack<'a> {
+    let mut grads = [0, 1].map(|_| vec![0.0; moments.len() / 2]);
+    let slices = grads.each_mut().map(Vec::as_mut_slice);
+    let back = checked(plan.back(x, weights, moments, dy, slices));
+    for (node, values) in nodes.into_iter().zip(grads) {
+        if let Some(node) = node {
+            let shape = Shape::new([values.len()]);
+            gradients.register::<Flex>(node, tensor(values, shape));
+        }
+    }
+    back
 }
 
 impl<C: CheckpointStrategy> Normalized for Autodiff<Flex, C> {
@@ -103,38 +143,61 @@ impl<C: CheckpointStrategy> Normalized for Autodiff<Flex, C> {
             .prepare::<C>([x_node, gamma_node, beta_node])
             .compute_bound()
             .stateful();
-        let (y, moments) = Flex::normalized(x.clone(), gamma.clone(), beta, plan);
+        let (y, moments) = Flex::normalized(x.clone(), gamma.clone(), beta.clone(), plan);
         let y = match prepared {
-            OpsKind::Tracked(prepared) => prepared.finish((x, gamma, moments.clone(), plan), y),
+            OpsKind::Tracked(prepared) => {
+                prepared.finish((x, gamma, beta, moments.clone(), plan), y)
+            }
             OpsKind::UnTracked(prepared) => prepared.finish(y),
         };
         (y, Self::from_inner(moments))
     }
 }
 
-/// `y`, and the mean and the variance of the batch.
-pub fn batch_norm(
-    x: Tensor<4>,
-    gamma: Option<Tensor<1>>,
-    beta: Option<Tensor<1>>,
-    epsilon: f64,
-) -> (Tensor<4>, [Tensor<1>; 2]) {
+impl Norm {
+    /// The plan, gamma and beta for so many channels.
+    pub(super) fn planned(
+        self,
+        channels: usize,
+        activation: Activation,
+        device: &Device,
+    ) -> (BatchNorm, Tensor<1>, Tensor<1>) {
+        let plan = checked(BatchNorm::new(channels, self.epsilon as f32));
+        // Who calls has made sure that it can be part of it.
+        let plan = plan.with_activation(activation).unwrap_or(plan);
+        let gamma = self
+            .gamma
+            .unwrap_or_else(|| Tensor::ones([channels], device));
+        let beta = self
+            .beta
+            .unwrap_or_else(|| Tensor::zeros([channels], device));
+        (plan, gamma, beta)
+    }
+}
+
+/// The mean and the variance among moments.
+pub(super) fn both(moments: Tensor<2>) -> [Tensor<1>; 2] {
+    let [_, channels] = moments.dims();
+    [0, 1].map(|row| {
+        moments
+            .clone()
+            .slice([row..row + 1, 0..channels])
+            .flatten(0, 1)
+    })
+}
+
+/// The activation of what is normalised, and the mean and the variance of the batch.
+pub fn batch_norm(x: Tensor<4>, norm: Norm, activation: Activation) -> (Tensor<4>, [Tensor<1>; 2]) {
     let [.., channels] = x.dims();
-    let plan = checked(BatchNorm::new(channels, epsilon as f32));
-    let gamma = gamma.unwrap_or_else(|| Tensor::ones([channels], &x.device()));
-    let beta = beta.unwrap_or_else(|| Tensor::zeros([channels], &x.device()));
+    let (plan, gamma, beta) = norm.planned(channels, activation, &x.device());
     let (y, moments) = Dispatch::normalized(
         x.into_dispatch(),
         gamma.into_dispatch(),
         beta.into_dispatch(),
         plan,
     );
-    let moments = Tensor::<2>::from_dispatch(moments);
-    let moment = |row: usize| {
-        moments
-            .clone()
-            .slice([row..row + 1, 0..channels])
-            .flatten(0, 1)
-    };
-    (Tensor::from_dispatch(y), [moment(0), moment(1)])
+    (
+        Tensor::from_dispatch(y),
+        both(Tensor::from_dispatch(moments)),
+    )
 }
