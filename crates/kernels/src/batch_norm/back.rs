@@ -3,7 +3,7 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::{BatchNorm, ROWS, ScaleShift};
-use crate::columns::{columns, params, stretch, vectors};
+use crate::columns::{Blocks, blocks, params, vectors};
 use crate::error::{ShapeError, batch, length};
 use crate::level::{Level, store};
 use crate::sums::sum_rows;
@@ -158,21 +158,12 @@ impl WithSimd for Products<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let channels = self.mean.len();
-        let stretch = stretch(channels) * channels;
-        for begin in (0..self.x.len()).step_by(stretch) {
-            let rows = (begin, self.x.len().min(begin + stretch));
-            macro_rules! block {
-                ($vectors:literal, $columns:expr) => {
-                    self.block::<S, $vectors>(simd, rows, $columns)
-                };
-            }
-            columns!(channels, S::F32_LANES, block);
-        }
+        let (values, channels) = (self.x.len(), self.mean.len());
+        blocks(simd, values, channels, &mut self);
     }
 }
 
-impl Products<'_> {
+impl Blocks for Products<'_> {
     #[inline(always)]
     fn block<S: Simd, const V: usize>(
         &mut self,
@@ -237,21 +228,12 @@ impl WithSimd for Back<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let channels = self.back.mean.len();
-        let stretch = stretch(channels) * channels;
-        for begin in (0..self.x.len()).step_by(stretch) {
-            let rows = (begin, self.x.len().min(begin + stretch));
-            macro_rules! block {
-                ($vectors:literal, $columns:expr) => {
-                    self.block::<S, $vectors>(simd, rows, $columns)
-                };
-            }
-            columns!(channels, S::F32_LANES, block);
-        }
+        let (values, channels) = (self.x.len(), self.back.mean.len());
+        blocks(simd, values, channels, &mut self);
     }
 }
 
-impl Back<'_> {
+impl Blocks for Back<'_> {
     #[inline(always)]
     fn block<S: Simd, const V: usize>(
         &mut self,

@@ -6,7 +6,7 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::activation::Activation;
-use crate::columns::{columns, params, stretch, vectors};
+use crate::columns::{Blocks, blocks, params, vectors};
 use crate::error::{ShapeError, batch, length, nonzero};
 use crate::level::{Level, at_least, at_most, store};
 use crate::product::Finish;
@@ -173,21 +173,12 @@ impl WithSimd for Normalize<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let channels = self.mean.len();
-        let stretch = stretch(channels) * channels;
-        for begin in (0..self.x.len()).step_by(stretch) {
-            let rows = (begin, self.x.len().min(begin + stretch));
-            macro_rules! block {
-                ($vectors:literal, $columns:expr) => {
-                    self.block::<S, $vectors>(simd, rows, $columns)
-                };
-            }
-            columns!(channels, S::F32_LANES, block);
-        }
+        let (values, channels) = (self.x.len(), self.mean.len());
+        blocks(simd, values, channels, &mut self);
     }
 }
 
-impl Normalize<'_> {
+impl Blocks for Normalize<'_> {
     #[inline(always)]
     fn block<S: Simd, const V: usize>(
         &mut self,
