@@ -1,7 +1,7 @@
 //! All gradients of a convolution, from what is known of the gradient of its output.
 use rayon::prelude::*;
 
-use super::{Conv2d, OutputGrad};
+use super::{Conv2d, Method, OutputGrad};
 use crate::aligned::Aligned;
 use crate::correlation::Correlation;
 use crate::error::{ShapeError, length};
@@ -11,7 +11,7 @@ use crate::product::Finish;
 use crate::scratch::with_scratch;
 use crate::sums::add_columns;
 use crate::tasks::{alone, parts_mut, threads};
-use crate::winograd::{Again, Winograd};
+use crate::winograd::Winograd;
 
 /// The gradients of a convolution, to be filled where they are wanted.
 #[derive(Debug, Default)]
@@ -84,36 +84,28 @@ impl Conv2d {
 /// The gradient of the input.
 struct Back {
     plan: Correlation,
+    method: Method,
     kernel: Vec<f32>,
-    winograd: Option<(Winograd, Aligned)>,
+    /// What the method derives from the kernel.
+    turned: Option<Aligned>,
 }
 
 impl Back {
     fn new(conv: &Conv2d, kernel: &[f32]) -> Self {
         let (plan, kernel) = conv.backward(kernel);
-        let winograd = Winograd::new(&plan, conv.shape.kernel, conv.shape.dilation);
-        let winograd = winograd.map(|winograd| {
-            let turned = winograd.turn(conv.level, &kernel);
-            (winograd, turned)
-        });
+        let method = Method::of(&plan, conv.shape.kernel, conv.shape.dilation);
         Self {
+            turned: method.turn(conv.level, &kernel),
             plan,
+            method,
             kernel,
-            winograd,
         }
     }
 
     fn run(&self, level: Level, dy: &[f32], dx: &mut [f32]) {
-        match &self.winograd {
-            Some((winograd, turned)) => {
-                let again = Again {
-                    direct: &self.plan,
-                    kernel: &self.kernel,
-                };
-                winograd.run(level, dy, turned, dx, Finish::NONE, &again);
-            }
-            None => self.plan.run(level, dy, &self.kernel, dx, Finish::NONE),
-        }
+        let kernel = (self.kernel.as_slice(), self.turned.as_deref());
+        self.method
+            .run(level, &self.plan, dy, kernel, dx, Finish::NONE);
     }
 }
 
@@ -131,8 +123,8 @@ impl Job<'_> {
         let winograd = self
             .back
             .as_ref()
-            .is_some_and(|back| back.winograd.is_some())
-            || (self.kernel_grad.is_some() && self.plan.winograd().is_some());
+            .is_some_and(|back| back.method.winograd().is_some())
+            || (self.kernel_grad.is_some() && self.plan.method.winograd().is_some());
         let sums = dkernel.len() + dbias.len();
         // How the batch falls into blocks depends on sizes alone, so the sums don't depend on the threads.
         let blocks = if winograd || images == 0 {
@@ -174,7 +166,7 @@ impl Job<'_> {
         let level = self.plan.level;
         dkernel.fill(0.0);
         dbias.fill(0.0);
-        let winograd = self.plan.winograd();
+        let winograd = self.plan.method.winograd();
         let winograd =
             winograd.filter(|winograd| self.kernel_grad.is_some() && winograd.sums_kernels(images));
         let Some(winograd) = winograd else {

@@ -81,6 +81,50 @@ enum Method {
     Narrow(Narrow),
 }
 
+impl Method {
+    /// Winograd's where it suits `direct`, else the direct one.
+    fn of(direct: &Correlation, kernel: (usize, usize), dilation: (usize, usize)) -> Self {
+        Winograd::new(direct, kernel, dilation).map_or(Self::Direct, Self::Winograd)
+    }
+
+    /// What the method derives from a kernel, unless it is the direct one.
+    fn turn(&self, level: Level, kernel: &[f32]) -> Option<Aligned> {
+        match self {
+            Self::Direct => None,
+            Self::Winograd(winograd) => Some(winograd.turn(level, kernel)),
+            Self::Narrow(narrow) => Some(narrow.turn(kernel)),
+        }
+    }
+
+    /// Computes `direct` with a kernel and what was derived from it.
+    fn run(
+        &self,
+        level: Level,
+        direct: &Correlation,
+        x: &[f32],
+        (kernel, turned): (&[f32], Option<&[f32]>),
+        y: &mut [f32],
+        finish: Finish,
+    ) {
+        match (self, turned) {
+            (Self::Winograd(winograd), Some(turned)) => {
+                let again = Again { direct, kernel };
+                winograd.run(level, x, turned, y, finish, &again);
+            }
+            (Self::Narrow(narrow), Some(turned)) => narrow.run(level, x, turned, y, finish),
+            _ => direct.run(level, x, kernel, y, finish),
+        }
+    }
+
+    /// Winograd's method, where it is the one.
+    fn winograd(&self) -> Option<&Winograd> {
+        match self {
+            Self::Winograd(winograd) => Some(winograd),
+            Self::Direct | Self::Narrow(_) => None,
+        }
+    }
+}
+
 impl Conv2d {
     /// Plans the convolution of `shape`.
     ///
@@ -187,12 +231,9 @@ impl Conv2d {
             phases: vec![phase],
             terms: kernel.0 * kernel.1 * (in_channels / groups),
         };
-        let method = if let Some(narrow) = Narrow::new(&forward, &taps, (&height, &width)) {
-            Method::Narrow(narrow)
-        } else if let Some(winograd) = Winograd::new(&forward, kernel, dilation) {
-            Method::Winograd(winograd)
-        } else {
-            Method::Direct
+        let method = match Narrow::new(&forward, &taps, (&height, &width)) {
+            Some(narrow) => Method::Narrow(narrow),
+            None => Method::of(&forward, kernel, dilation),
         };
         Ok(Self {
             shape,
@@ -254,9 +295,7 @@ impl Conv2d {
         y: &mut [f32],
     ) -> Result<(), ShapeError> {
         self.check(x.len(), kernel.len(), y.len())?;
-        if let Some(bias) = bias {
-            length("the bias", bias.len(), self.shape.out_channels)?;
-        }
+        self.check_bias(bias)?;
         let turned = self.turn(kernel);
         let kernel = (kernel, turned.as_deref());
         self.run(&self.forward, x, kernel, bias, activation, y);
@@ -265,11 +304,7 @@ impl Conv2d {
 
     /// What the method derives from a kernel, unless it is the direct one.
     fn turn(&self, kernel: &[f32]) -> Option<Aligned> {
-        match &self.method {
-            Method::Direct => None,
-            Method::Winograd(winograd) => Some(winograd.turn(self.level, kernel)),
-            Method::Narrow(narrow) => Some(narrow.turn(kernel)),
-        }
+        self.method.turn(self.level, kernel)
     }
 
     /// Computes `direct`, which is the forward plan or that with its output written otherwise, with a kernel and what was
@@ -288,25 +323,17 @@ impl Conv2d {
             bias,
             bounds: bounds.unwrap_or(Finish::NONE.bounds),
         };
-        match (&self.method, turned) {
-            (Method::Winograd(winograd), Some(turned)) => {
-                let again = Again { direct, kernel };
-                winograd.run(self.level, x, turned, y, finish, &again);
-            }
-            (Method::Narrow(narrow), Some(turned)) => narrow.run(self.level, x, turned, y, finish),
-            _ => direct.run(self.level, x, kernel, y, finish),
-        }
+        let kernel = (kernel, turned);
+        self.method.run(self.level, direct, x, kernel, y, finish);
         if bounds.is_none() {
             activation.apply(self.level, y);
         }
     }
 
-    /// Winograd's method, where it is the one.
-    fn winograd(&self) -> Option<&Winograd> {
-        match &self.method {
-            Method::Winograd(winograd) => Some(winograd),
-            Method::Direct | Method::Narrow(_) => None,
-        }
+    fn check_bias(&self, bias: Option<&[f32]>) -> Result<(), ShapeError> {
+        bias.map_or(Ok(()), |bias| {
+            length("the bias", bias.len(), self.shape.out_channels)
+        })
     }
 
     fn check(&self, x: usize, kernel: usize, y: usize) -> Result<(), ShapeError> {

@@ -98,12 +98,6 @@ impl Conv2d {
         Ok(())
     }
 
-    fn check_bias(&self, bias: Option<&[f32]>) -> Result<(), ShapeError> {
-        bias.map_or(Ok(()), |bias| {
-            length("the bias", bias.len(), self.shape.out_channels)
-        })
-    }
-
     /// The number of images, if all lengths fit.
     pub(super) fn check_pooled(
         &self,
@@ -130,7 +124,7 @@ impl Conv2d {
 
     /// How a batch is cut.
     fn step(&self, images: usize) -> Step {
-        let least = if self.winograd().is_some() {
+        let least = if self.method.winograd().is_some() {
             WINOGRAD
         } else {
             DIRECT
