@@ -13,7 +13,7 @@ use burn::backend::{
 use burn::tensor::{Device, Shape, Tensor};
 use kernels::{Activation, BatchNorm, BatchNormBack, ScaleShift};
 
-use super::{Norm, Values, checked, fill, memory, tensor};
+use super::{Norm, Values, checked, fill, fill_both, memory, tensor};
 
 /// `(y, moments)` of `(x, gamma, beta)`; the moments are the means, then the variances.
 #[backend_extension(Flex, Autodiff)]
@@ -34,16 +34,13 @@ impl Normalized for Flex {
         plan: BatchNorm,
     ) -> (FlexTensor, FlexTensor) {
         let channels = gamma.shape().num_elements();
-        let mut y = None;
-        let moments = fill(Shape::new([2, channels]), |moments| {
+        let shapes = [x.shape(), Shape::new([2, channels])];
+        let [y, moments] = fill_both(shapes, |y, moments| {
             let (x, weights) = (Values::of(&x), Weights::of(&gamma, &beta));
             plan.moments(&x, moments)?;
-            y = Some(fill(x.0.shape(), |y| {
-                plan.normalize(&x, weights.scale_shift(), moments, y)
-            }));
-            Ok(())
+            plan.normalize(&x, weights.scale_shift(), moments, y)
         });
-        (y.unwrap_or(x), moments)
+        (y, moments)
     }
 }
 

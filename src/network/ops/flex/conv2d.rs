@@ -12,7 +12,8 @@ use burn::tensor::{Shape, Tensor};
 use kernels::{Activation, Conv2d, Conv2dGrads, MaxPool2d, OutputGrad};
 
 use super::{
-    Values, Window, checked, conv2d_shape, fill, max_pool2d, memory, pool2d_shape, tensor,
+    Values, Window, checked, conv2d_shape, fill, fill_both, max_pool2d, memory, pool2d_shape,
+    tensor,
 };
 
 /// What is computed.
@@ -51,16 +52,12 @@ impl Plan {
             });
             return (y, None);
         };
-        let mut places = None;
-        let y = fill(output(), |y| {
-            places = Some(fill(output(), |places| {
-                let then = (activation, &**pool);
-                self.conv
-                    .forward_pooled(&x, &kernel, Some(&bias), then, y, places)
-            }));
-            Ok(())
+        let [y, places] = fill_both([output(), output()], |y, places| {
+            let then = (activation, &**pool);
+            self.conv
+                .forward_pooled(&x, &kernel, Some(&bias), then, y, places)
         });
-        (y, places)
+        (y, Some(places))
     }
 }
 

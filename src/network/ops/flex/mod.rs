@@ -63,6 +63,21 @@ fn fill(shape: Shape, kernel: impl FnOnce(&mut [f32]) -> Result<(), ShapeError>)
     tensor(values, shape)
 }
 
+/// Two new tensors that `kernel` fills.
+fn fill_both(
+    shapes: [Shape; 2],
+    kernel: impl FnOnce(&mut [f32], &mut [f32]) -> Result<(), ShapeError>,
+) -> [FlexTensor; 2] {
+    let mut values = shapes
+        .each_ref()
+        .map(|shape| memory::take(shape.num_elements()));
+    let [first, second] = values.each_mut();
+    checked(kernel(first, second));
+    let [first, second] = values;
+    let [of_first, of_second] = shapes;
+    [tensor(first, of_first), tensor(second, of_second)]
+}
+
 fn tensor(values: Vec<f32>, shape: Shape) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape))
 }

@@ -14,7 +14,7 @@ use kernels::{Activation, BatchNorm, Conv2d, OutputGrad};
 
 use super::batch_norm::{Weights, back, both};
 use super::conv2d::{grads, planned};
-use super::{Norm, Values, Window, fill, memory};
+use super::{Norm, Values, Window, fill, fill_both, memory};
 
 /// What is computed.
 #[derive(Clone, Debug)]
@@ -54,17 +54,12 @@ impl Plan {
     /// The output, and what led to it; the inputs are `x`, the kernel, the bias, gamma and beta.
     fn forward(self, [x, kernel, bias, gamma, beta]: [FlexTensor; 5]) -> (FlexTensor, Kept) {
         let channels = gamma.shape().num_elements();
-        let mut convolved = None;
-        let moments = fill(Shape::new([2, channels]), |moments| {
+        let shapes = [self.output.clone(), Shape::new([2, channels])];
+        let [convolved, moments] = fill_both(shapes, |convolved, moments| {
             let (x, kernel, bias) = (Values::of(&x), Values::of(&kernel), Values::of(&bias));
-            convolved = Some(fill(self.output.clone(), |convolved| {
-                self.conv
-                    .forward_moments(&x, &kernel, Some(&bias), &self.norm, convolved, moments)
-            }));
-            Ok(())
+            self.conv
+                .forward_moments(&x, &kernel, Some(&bias), &self.norm, convolved, moments)
         });
-        // It has been filled.
-        let convolved = convolved.unwrap_or_else(|| x.clone());
         let y = fill(self.output.clone(), |y| {
             let weights = Weights::of(&gamma, &beta);
             let (x, moments) = (Values::of(&convolved), Values::of(&moments));
