@@ -2,15 +2,16 @@
 
 use super::NodeWeights;
 use super::layers::{self, Weights};
-use crate::architecture::{Activation, BatchNormalization, Layer, Node, Pooling2D};
+use super::ops::Window;
+use crate::architecture::{Activation, BatchNormalization, Layer, Node};
 
 /// What a layer's operation does at its end: its own activation, or what the layers after it would do.
 pub(super) struct Ending<'a> {
     /// A batch normalization, in training.
     pub norm: Option<Normalization<'a>>,
     pub activation: Activation,
-    /// A maximum pooling.
-    pub pool: Option<&'a Pooling2D>,
+    /// The window of a maximum pooling.
+    pub pool: Option<Window>,
 }
 
 /// A batch normalization that is part of the operation before it.
@@ -100,8 +101,9 @@ impl<'a> Block<'a> {
             && is_convolution
             && block.ending.norm.is_none()
         {
+            let [_, height, width, _] = layers::batch_of(&nodes[block.last].output_shape, 1);
             block.last += 1;
-            block.ending.pool = Some(pool);
+            block.ending.pool = Some(layers::pooling_window([height, width], pool));
         }
         block
     }

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 use super::Pass;
 use super::blocks::Ending;
-use super::layers::{Weights, pooling_window, size};
+use super::layers::Weights;
 use super::ops::{self, Window, scale_and_shift};
 use crate::architecture::{Activation, BatchNormalization};
 
@@ -31,10 +31,7 @@ pub(super) fn convolve(
         return x;
     }
     match pool {
-        Some(pool) => {
-            let pool = pooling_window(window.output(size(&x)), pool);
-            ops::conv2d_pooled(x, kernel, bias, window, groups, activation, &pool)
-        }
+        Some(pool) => ops::conv2d_pooled(x, kernel, bias, window, groups, activation, &pool),
         None => ops::conv2d(x, kernel, bias, window, groups, activation),
     }
 }

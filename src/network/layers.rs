@@ -78,7 +78,7 @@ fn reshape(x: Tensor<4>, shape: &Shape) -> Tensor<4> {
     x.reshape(extents)
 }
 
-pub(super) fn size(x: &Tensor<4>) -> [usize; 2] {
+fn size(x: &Tensor<4>) -> [usize; 2] {
     let [_, h, w, _] = x.dims();
     [h, w]
 }

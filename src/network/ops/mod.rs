@@ -87,21 +87,6 @@ impl Window {
             },
         }
     }
-
-    /// Height and width of what comes out of an image of this height and width.
-    pub fn output(&self, size: [usize; 2]) -> [usize; 2] {
-        let Padding {
-            top,
-            bottom,
-            left,
-            right,
-        } = self.padding;
-        let around = [top + bottom, left + right];
-        [0, 1].map(|axis| {
-            let reach = (self.size[axis] - 1) * self.dilation[axis] + 1;
-            (size[axis] + around[axis]).saturating_sub(reach) / self.strides[axis] + 1
-        })
-    }
 }
 
 /// The weights of a batch normalization; no `gamma` is 1, no `beta` is 0.
