@@ -132,9 +132,9 @@ impl Shared {
         let images = batch.len();
         let score = || servable.scores(batch.iter().map(|work| work.image.as_slice()));
         let threads = self.config.compute_threads.max(1);
-        let others = self.places.taken().saturating_sub(images);
         let is_small = servable.operations().saturating_mul(images as u64) <= SMALL;
-        let is_alone = is_small || others + 1 >= threads;
+        let others = || self.places.taken().saturating_sub(images);
+        let is_alone = is_small || others() + 1 >= threads;
         let scores = catch_unwind(AssertUnwindSafe(|| {
             if is_alone { alone(score) } else { score() }
         }));
