@@ -66,7 +66,7 @@ pub use activation::Activation;
 pub use aligned::Aligned;
 pub use batch_norm::{BatchNorm, BatchNormBack, ScaleShift};
 pub use conv2d::{Conv2d, Conv2dGrads, Conv2dShape, OutputGrad, Padding2d, PreparedConv2d};
-pub use dense::Dense;
+pub use dense::{Dense, PreparedDense};
 pub use error::ShapeError;
 pub use level::Level;
 pub use peak::peak_flops;

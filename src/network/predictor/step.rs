@@ -2,7 +2,8 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use kernels::{
-    Activation, AveragePool2d, Conv2d, Level, MaxPool2d, Pool2dShape, PreparedConv2d, softmax,
+    Activation, AveragePool2d, Conv2d, Dense, Level, MaxPool2d, Pool2dShape, PreparedConv2d,
+    PreparedDense, softmax,
 };
 
 use super::super::blocks::Ending;
@@ -23,12 +24,7 @@ enum Work {
     /// Nothing comes before what is done in place.
     Copy,
     Conv2d(Box<PreparedConv2d>),
-    Dense {
-        plan: kernels::Dense,
-        kernel: Vec<f32>,
-        bias: Vec<f32>,
-        activation: Activation,
-    },
+    Dense(Box<PreparedDense>),
     MaxPool(MaxPool2d),
     AveragePool(AveragePool2d),
     Layer(Box<LayerOnBurn>),
@@ -121,7 +117,7 @@ impl Step {
     pub fn weights(&self) -> usize {
         let numbers = match &self.work {
             Work::Conv2d(conv) => conv.kernel_len(),
-            Work::Dense { kernel, .. } => kernel.len(),
+            Work::Dense(dense) => dense.kernel_len(),
             _ => 0,
         };
         numbers * size_of::<f32>()
@@ -131,7 +127,7 @@ impl Step {
     pub fn splits(&self, count: usize) -> bool {
         match &self.work {
             Work::Conv2d(conv) => conv.splits(count),
-            Work::Dense { plan, .. } => plan.splits(count),
+            Work::Dense(dense) => dense.splits(count),
             _ => false,
         }
     }
@@ -141,12 +137,7 @@ impl Step {
         match &self.work {
             Work::Copy => y.copy_from_slice(x),
             Work::Conv2d(conv) => checked(conv.forward(x, y)),
-            Work::Dense {
-                plan,
-                kernel,
-                bias,
-                activation,
-            } => checked(plan.forward(x, kernel, Some(bias), *activation, y)),
+            Work::Dense(dense) => checked(dense.forward(x, y)),
             Work::MaxPool(plan) => checked(plan.forward(x, y)),
             Work::AveragePool(plan) => checked(plan.forward(x, y)),
             Work::Layer(layer) => layer.run(x, count, y),
@@ -186,13 +177,14 @@ impl Work {
             }
             Operation::Dense(dense) => {
                 let output = dense.rows * dense.outputs;
-                let work = Self::Dense {
-                    plan: checked(kernels::Dense::new(dense.inputs, dense.outputs)),
-                    kernel: dense.kernel,
-                    bias: dense.bias,
-                    activation: dense.activation,
-                };
-                (work, output)
+                let plan = checked(Dense::new(dense.inputs, dense.outputs));
+                let dense = checked(PreparedDense::new(
+                    plan,
+                    &dense.kernel,
+                    &dense.bias,
+                    dense.activation,
+                ));
+                (Self::Dense(Box::new(dense)), output)
             }
             Operation::MaxPool(shape) => {
                 let plan = checked(MaxPool2d::new(shape));

@@ -18,6 +18,8 @@ const COLUMNS: usize = 32;
 
 /// Values of scratch per block of tiles, which should stay in a second-level cache beside the kernel: 256 KiB.
 const CACHE: usize = 1 << 16;
+/// Values of a kernel that does not stay in such a cache: 1 MiB. It is read anew for each block, so the blocks are as large.
+const LARGE: usize = 1 << 18;
 
 /// The direct computation, with its kernel.
 #[derive(Debug, Clone, Copy)]
@@ -96,7 +98,9 @@ impl<M: Lines<TAPS, TILE, PATCH>, const TAPS: usize, const TILE: usize, const PA
         let Self { plan, .. } = *self;
         let (inputs, columns) = (plan.input.channels, task.out.columns());
         let total = (task.lines.1 - task.lines.0) * plan.tiles.1;
-        let fits = CACHE / (Self::POSITIONS * (inputs + columns)) / 8 * 8;
+        let kernel = Self::POSITIONS * inputs * columns;
+        let room = if kernel > LARGE { LARGE } else { CACHE };
+        let fits = room / (Self::POSITIONS * (inputs + columns)) / 8 * 8;
         let most = fits.clamp(8, 64).min(total.max(1));
         let block = Block {
             positions: Self::POSITIONS,

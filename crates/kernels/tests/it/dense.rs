@@ -1,5 +1,5 @@
 //! Dense layers and their gradients.
-use kernels::{Activation, Dense};
+use kernels::{Activation, Dense, PreparedDense};
 use proptest::prelude::*;
 
 use crate::reference::{Sum, assert_same_bits, assert_sums, levels, on_threads, values};
@@ -35,6 +35,14 @@ fn check(examples: usize, inputs: usize, outputs: usize, seed: u64) {
         plan.forward(&x, &kernel, Some(&bias), Activation::Linear, &mut y)
             .unwrap();
         assert_sums(&what("y"), &y, &want_y);
+        for activation in [Activation::Linear, Activation::Relu6, Activation::Tanh] {
+            plan.forward(&x, &kernel, Some(&bias), activation, &mut y)
+                .unwrap();
+            let prepared = PreparedDense::new(plan.clone(), &kernel, &bias, activation).unwrap();
+            let mut prepared_y = vec![f32::NAN; dy.len()];
+            prepared.forward(&x, &mut prepared_y).unwrap();
+            assert_same_bits(&what("y of prepared weights"), &prepared_y, &y);
+        }
         let mut dx = vec![f32::NAN; x.len()];
         plan.grad_input(&dy, &kernel, &mut dx).unwrap();
         assert_sums(&what("dx"), &dx, &want_dx);
@@ -86,6 +94,8 @@ fn an_example_gets_the_same_bits_in_any_batch_and_on_any_threads() {
             plan.grad_input(dy, &kernel, dx).unwrap();
         }
     });
+    let bias = vec![0.0; outputs];
+    let prepared = PreparedDense::new(plan.clone(), &kernel, &bias, Activation::Relu).unwrap();
     for threads in [1, 2, 4] {
         for n in 1..=64 {
             let (mut y, mut dx) = (vec![0.0; n * outputs], vec![0.0; n * inputs]);
@@ -96,6 +106,10 @@ fn an_example_gets_the_same_bits_in_any_batch_and_on_any_threads() {
                     .unwrap();
             });
             assert_same_bits("y", &y, &want_y[..n * outputs]);
+            on_threads(threads, || {
+                prepared.forward(&x[..n * inputs], &mut y).unwrap()
+            });
+            assert_same_bits("y of prepared weights", &y, &want_y[..n * outputs]);
             assert_same_bits("dx", &dx, &want_dx[..n * inputs]);
         }
     }

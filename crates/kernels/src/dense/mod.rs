@@ -1,4 +1,7 @@
 //! Fully connected layers.
+mod prepared;
+
+pub use self::prepared::PreparedDense;
 use crate::activation::Activation;
 use crate::error::{ShapeError, batch, length, nonzero, terms, volume};
 use crate::grid::Grid;
