@@ -1,11 +1,12 @@
 //! A connection: what it is doing, told from the bytes that pass and the requests that are answered.
 
-use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
+use std::{io, mem};
 
+use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
@@ -127,7 +128,7 @@ impl Connection {
 
     fn has_sent_all(&self) {
         let mut doing = self.doing();
-        let was_unsent = std::mem::take(&mut doing.unsent);
+        let was_unsent = mem::take(&mut doing.unsent);
         if was_unsent
             && !doing.multiplexed
             && let Phase::Idle(since) = &mut doing.phase
@@ -176,41 +177,70 @@ impl Drop for Answering {
     }
 }
 
-/// The body of an answer, which ends with it. A piece of it is asked for when the client has taken enough of those before.
+/// Bytes that are handed out at a time: a frame of HTTP/2.
+const PIECE: usize = 16 << 10;
+
+/// The body of an answer, which ends with it. A piece of it is asked for when the client has taken enough of those before: of
+/// HTTP/2, whose client says how much it takes, a larger piece would wait where nobody sees that an answer is under way.
 pub(super) struct Answer<B> {
     body: B,
+    /// What the body has given already and was not asked for yet.
+    rest: Bytes,
     answering: Answering,
 }
 
 impl<B> Answer<B> {
     pub(super) fn new(body: B, mut answering: Answering) -> Self {
         answering.hand_out();
-        Self { body, answering }
+        Self {
+            body,
+            rest: Bytes::new(),
+            answering,
+        }
     }
 }
 
-impl<B: Body + Unpin> Body for Answer<B> {
-    type Data = B::Data;
+impl<B: Body<Data = Bytes> + Unpin> Body for Answer<B> {
+    type Data = Bytes;
     type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(context);
-        match frame {
-            Poll::Ready(_) => self.answering.hand_out(),
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let mut frame = if self.rest.is_empty() {
+            Pin::new(&mut self.body).poll_frame(context)
+        } else {
+            Poll::Ready(Some(Ok(Frame::data(mem::take(&mut self.rest)))))
+        };
+        match &mut frame {
+            Poll::Ready(frame) => {
+                if let Some(Ok(frame)) = frame
+                    && let Some(data) = frame.data_mut()
+                    && data.len() > PIECE
+                {
+                    self.rest = data.split_off(PIECE);
+                }
+                self.answering.hand_out();
+            }
             Poll::Pending => self.answering.take_back(),
         }
         frame
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let rest = self.rest.len() as u64;
+        let hint = self.body.size_hint();
+        let mut all = SizeHint::new();
+        all.set_lower(hint.lower() + rest);
+        if let Some(upper) = hint.upper() {
+            all.set_upper(upper + rest);
+        }
+        all
     }
 }
 

@@ -158,12 +158,7 @@ fn an_http_2_client_that_takes_no_answers_is_let_go() {
     // The preface, and settings by which nothing of any answer may be sent.
     let mut hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     hello.extend(frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]));
-    // GET /openapi.json, by the static table of header fields and with two literals.
-    let mut head = vec![0x82, 0x87, 0x04, 13];
-    head.extend(b"/openapi.json");
-    head.extend([0x41, 2]);
-    head.extend(b"it");
-    hello.extend(frame(HEADERS, END_OF_HEADERS | END_OF_STREAM, 1, &head));
+    hello.extend(get_openapi());
     stream.write_all(&hello).unwrap();
     // It shows that it is alive all the while, and is let go nevertheless.
     let asked = Instant::now();
@@ -197,11 +192,67 @@ fn an_http_2_client_that_takes_no_answers_is_let_go() {
     live(&server, &ureq).unwrap().ok();
 }
 
+#[test]
+fn an_http_2_client_that_takes_an_answer_slowly_gets_all_of_it() {
+    let (identity, certificate) = Identity::new();
+    let server = identity.serve_with(HttpConfig {
+        idle_timeout: Duration::from_millis(200),
+        ..HttpConfig::default()
+    });
+    let (mut stream, _) = handshake(&server, &certificate, &[b"h2"]);
+    // The preface, and settings by which the first bytes of an answer may be sent.
+    let mut hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    hello.extend(frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0x40, 0]));
+    hello.extend(get_openapi());
+    stream.write_all(&hello).unwrap();
+    let (mut body, mut reads) = (0, 0);
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).unwrap();
+        let [a, b, c, kind, flags, ..] = head;
+        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+        stream.read_exact(&mut payload).unwrap();
+        if kind != DATA {
+            continue;
+        }
+        body += payload.len();
+        if flags & END_OF_STREAM != 0 {
+            break;
+        }
+        // As much may follow, to this stream and on the connection, after a while.
+        reads += 1;
+        std::thread::sleep(Duration::from_millis(80));
+        let more = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        stream
+            .write_all(&frame(WINDOW_UPDATE, 0, 0, &more))
+            .unwrap();
+        stream
+            .write_all(&frame(WINDOW_UPDATE, 0, 1, &more))
+            .unwrap();
+    }
+    let whole = trusting(&certificate)
+        .get(server.url("/openapi.json"))
+        .call();
+    assert_eq!(body, Reply::from(whole.unwrap()).body.len());
+    assert!(reads >= 8, "it took longer than a connection may be idle");
+}
+
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
 const END_OF_STREAM: u8 = 1;
 const END_OF_HEADERS: u8 = 4;
+
+/// GET /openapi.json on the first stream, by the static table of header fields and with two literals.
+fn get_openapi() -> Vec<u8> {
+    let mut head = vec![0x82, 0x87, 0x04, 13];
+    head.extend(b"/openapi.json");
+    head.extend([0x41, 2]);
+    head.extend(b"it");
+    frame(HEADERS, END_OF_HEADERS | END_OF_STREAM, 1, &head)
+}
 
 /// A frame of HTTP/2.
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
