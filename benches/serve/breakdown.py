@@ -107,7 +107,7 @@ def show(options, models, network, measured, means, used, decode):
     batch = max(round(means["irori_batch_size"]), 1)
     network_alone = forward(options, models, network, batch)
     whole = sum(used.values())
-    computing = sum(time for name, time in used.items() if name in ("irori-compute", "spread"))
+    computing = sum(time for name, time in used.items() if name in ("irori-engine", "irori-split")) - decode
     rest = whole - computing - decode
     rate = measured["requests_per_second"]
     print(f"\n**{report.NETWORKS[network]}**, 64 connections: {rate:,.0f} requests/s\n")

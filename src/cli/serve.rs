@@ -46,11 +46,11 @@ pub(super) struct Args {
     /// fuller, and every lone client wait.
     #[arg(long, default_value = "0", value_name = "SECONDS", value_parser = seconds)]
     max_queue_delay: Duration,
-    /// Threads that run networks. Without it one for each CPU that the process may use, by its
-    /// affinity and the quota of its control group (docker run --cpus).
+    /// Threads that decode images and run networks. Without it one for each CPU that the process may
+    /// use, by its affinity and the quota of its control group (docker run --cpus).
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-    /// Threads that decode images; without it as --threads.
+    /// How many of them may decode at the same time; without it all.
     #[arg(long, value_name = "N")]
     decode_threads: Option<usize>,
     /// Threads that training computes with, at low priority; without it as --threads.
@@ -110,8 +110,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         queue_bytes: args.queue_bytes,
         max_batch: args.max_batch,
         max_queue_delay: args.max_queue_delay,
+        threads,
         decode_threads: args.decode_threads.unwrap_or(threads),
-        compute_threads: threads,
         limits: args.limits.limits(),
     })?;
     let jobs = Jobs::start(worker_pool(args.training_threads.unwrap_or(threads))?)?;

@@ -1,12 +1,12 @@
-//! The engine: from images to scores, by threads that decode and threads that compute, with bounded queues between.
+//! The engine: from images to scores, by threads that decode and compute, with a bounded queue before them.
 //!
 //! A request takes its places before anything is decoded, and holds them until its answer is there;
 //! so what is being decoded, waiting or computed is bounded by one number for each model, and by
 //! one number of bytes for all, and who finds no place is told at once when to come back. A thread that
-//! computes takes what waits, up to `max_batch` images of one version, the moment it is free, and shares
-//! it with those that are free too: a lone client never waits for a batch to fill, and a crowd's batches
-//! grow with it. Models take turns, and so do the versions of a model. A lone small image is computed by
-//! the thread that has decoded it.
+//! has nothing to do decodes what has arrived, and then runs the network over what has been decoded, up to
+//! `max_batch` images of one version, shared with those that are free too: a lone client never waits for a
+//! batch to fill, nor for another thread, and a crowd's batches grow with it. Models take turns, and so do
+//! the versions of a model.
 //!
 //! A client that leaves, or whose time is up, costs nothing more: what it asked for is dropped
 //! before it is decoded, and before it is computed.
@@ -20,8 +20,9 @@ use futures_util::future::try_join_all;
 use tokio::sync::oneshot;
 
 use super::places::Places;
-use super::queue::{Queue, Work};
+use super::queue::{Queue, Rules};
 use super::threads::{Departure, Shared};
+use super::work::Work;
 use super::{Servable, ServingError};
 use crate::imaging::Limits;
 
@@ -37,11 +38,11 @@ pub struct EngineConfig {
     pub max_batch: usize,
     /// How long an image may wait for others to fill its batch: not at all.
     pub max_queue_delay: Duration,
-    /// Threads that decode images; without it one for each CPU that the process may use.
+    /// Threads that decode images and run networks; without it one for each CPU that the process may use. A batch that has
+    /// them to itself is split over rayon's global pool, which wants as many.
+    pub threads: usize,
+    /// How many of them may decode at the same time; without it all.
     pub decode_threads: usize,
-    /// Threads that run networks; without it one for each CPU that the process may use. A batch that has them to itself is
-    /// split over rayon's global pool, which wants as many.
-    pub compute_threads: usize,
     /// What an image may cost.
     pub limits: Limits,
 }
@@ -54,8 +55,8 @@ impl Default for EngineConfig {
             queue_bytes: 256 << 20,
             max_batch: 32,
             max_queue_delay: Duration::ZERO,
+            threads: cpus,
             decode_threads: cpus,
-            compute_threads: cpus,
             limits: Limits::default(),
         }
     }
@@ -71,7 +72,7 @@ pub fn cpus() -> usize {
 pub struct Timings {
     /// From bytes to pixels.
     pub decode: Duration,
-    /// From the queue to a compute thread.
+    /// From pixels to the network.
     pub queue: Duration,
     /// In the network, for the whole batch.
     pub compute: Duration,
@@ -123,24 +124,21 @@ impl Engine {
     pub fn start(config: EngineConfig) -> Result<Self, std::io::Error> {
         let shared = Arc::new(Shared {
             places: Places::new(config.queue_capacity, config.queue_bytes),
-            encoded: Queue::default(),
-            pixels: Queue::default(),
+            queue: Queue::new(Rules {
+                most: config.max_batch.max(1),
+                delay: config.max_queue_delay,
+                decoders: config.decode_threads.max(1),
+            }),
             departed: AtomicBool::new(false),
             config,
         });
         // Dropped, and so the threads ended, where not all of them can be started.
         let engine = Self(Arc::clone(&shared));
-        for index in 0..shared.config.decode_threads.max(1) {
+        for index in 0..shared.config.threads.max(1) {
             let shared = Arc::clone(&shared);
             std::thread::Builder::new()
-                .name(format!("irori-decode-{index}"))
-                .spawn(move || shared.decode_images())?;
-        }
-        for index in 0..shared.config.compute_threads.max(1) {
-            let shared = Arc::clone(&shared);
-            std::thread::Builder::new()
-                .name(format!("irori-compute-{index}"))
-                .spawn(move || shared.run_networks())?;
+                .name(format!("irori-engine-{index}"))
+                .spawn(move || shared.work())?;
         }
         Ok(engine)
     }
@@ -252,16 +250,14 @@ impl Engine {
                 Input::Pixels(values) => pixels.push(work.with(values)),
             }
         }
-        shared.encoded.push(encoded);
-        shared.pixels.push(pixels);
+        shared.queue.push(encoded, pixels);
         Ok(answers)
     }
 }
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.0.encoded.close();
-        self.0.pixels.close();
+        self.0.queue.close();
     }
 }
 

@@ -11,7 +11,9 @@ mod queue;
 mod servable;
 mod statistics;
 mod threads;
+mod turns;
 mod watch;
+mod work;
 
 pub use engine::{Engine, EngineConfig, Input, Scored, Timings, cpus};
 pub use error::ServingError;

@@ -1,4 +1,4 @@
-//! What the engine's threads do: some decode images, and some run networks over them.
+//! What the engine's threads do: decode images, and run networks over them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -10,20 +10,20 @@ use bytes::Bytes;
 use super::ServingError;
 use super::engine::{EngineConfig, Scored, Timings};
 use super::places::{Place, Places};
-use super::queue::{Batching, Queue, Work};
+use super::queue::{Queue, Task};
+use super::work::Work;
 use crate::network::alone;
 
 /// Operations of a batch that stays on one thread in any case: some 0.3 ms. To wake other threads and to wait for them would
 /// cost a good part of that.
 const SMALL: u64 = 1 << 25;
 
-/// The queues and who works at them.
+/// What the engine's threads share.
 pub(super) struct Shared {
     pub(super) config: EngineConfig,
     pub(super) places: Places,
-    pub(super) encoded: Queue<Bytes>,
-    pub(super) pixels: Queue<Vec<f32>>,
-    /// Whether somebody has left before the answer since the queues were last swept.
+    pub(super) queue: Queue,
+    /// Whether somebody has left before the answer since the queue was last swept.
     pub(super) departed: AtomicBool,
 }
 
@@ -53,23 +53,26 @@ impl Shared {
         if places.is_ok() || !self.departed.swap(false, Ordering::Relaxed) {
             return places;
         }
-        self.encoded.sweep();
-        self.pixels.sweep();
+        self.queue.sweep();
         self.places.reserve(model, images, bytes)
     }
 
-    /// What a decoding thread does.
-    pub(super) fn decode_images(&self) {
-        let one = Batching {
-            most: 1,
-            delay: Duration::ZERO,
-        };
-        while let Some(batch) = self.encoded.take(one) {
-            batch.into_iter().for_each(|work| self.decode(work));
+    /// What a thread does.
+    pub(super) fn work(&self) {
+        while let Some(task) = self.queue.take() {
+            match task {
+                Task::Decode(work) => self.queue.decoded(self.decode(work)),
+                Task::Compute(batch) => {
+                    self.compute(batch);
+                    // Whoever waits for this CPU takes the answers away and brings the next images, which are a batch then.
+                    std::thread::yield_now();
+                }
+            }
         }
     }
 
-    fn decode(&self, work: Work<Bytes>) {
+    /// Decodes an image, or answers why it can't be.
+    fn decode(&self, work: Work<Bytes>) -> Option<Work<Vec<f32>>> {
         let started = Instant::now();
         let pixels = catch_unwind(AssertUnwindSafe(|| {
             work.servable.pixels(&work.image, &self.config.limits)
@@ -79,16 +82,11 @@ impl Shared {
             Ok(Ok(pixels)) => {
                 let queued = Instant::now();
                 let decode = queued.duration_since(started);
-                let work = Work {
+                return Some(Work {
                     queued,
                     decode,
                     ..work.with(pixels)
-                };
-                if self.is_lone(&work) {
-                    self.compute(vec![work]);
-                } else {
-                    self.pixels.push([work]);
-                }
+                });
             }
             Ok(Err(error)) => work.answer(Err(ServingError::Image { index, error })),
             Err(_) => {
@@ -96,34 +94,14 @@ impl Shared {
                 work.answer(Err(ServingError::Internal("decoding an image")));
             }
         }
-    }
-
-    /// Whether an image is the only one in the engine, and its network sooner run than another thread is woken for it.
-    fn is_lone(&self, work: &Work<Vec<f32>>) -> bool {
-        work.servable.operations() <= SMALL
-            && self.config.max_queue_delay.is_zero()
-            && self.places.taken() == 1
-            && !work.is_abandoned()
-    }
-
-    /// What a compute thread does.
-    pub(super) fn run_networks(&self) {
-        let batching = Batching {
-            most: self.config.max_batch.max(1),
-            delay: self.config.max_queue_delay,
-        };
-        while let Some(batch) = self.pixels.take(batching) {
-            self.compute(batch);
-            // Whoever waits for this CPU takes the answers away and brings the next images, which are a batch then.
-            std::thread::yield_now();
-        }
+        None
     }
 
     /// Runs one batch and answers each of its images. A panic in the network fails the batch, not
     /// the thread.
     ///
-    /// While there are images for the other threads too, this one computes its batch alone: no thread then waits for
-    /// another that the system has put aside. Else the batch is split over rayon's threads.
+    /// Threads share what waits between them ([`Queue::take`]), so each computes its batch alone: none then waits for another
+    /// that the system has put aside. Only where there is not enough to share are images split, over rayon's threads.
     fn compute(&self, batch: Vec<Work<Vec<f32>>>) {
         let Some(servable) = batch.first().map(|work| Arc::clone(&work.servable)) else {
             return;
@@ -131,10 +109,13 @@ impl Shared {
         let started = Instant::now();
         let images = batch.len();
         let score = || servable.scores(batch.iter().map(|work| work.image.as_slice()));
-        let threads = self.config.compute_threads.max(1);
+        let threads = self.config.threads.max(1);
         let is_small = servable.operations().saturating_mul(images as u64) <= SMALL;
-        let others = || self.places.taken().saturating_sub(images);
-        let is_alone = is_small || others() + 1 >= threads;
+        let is_shared = || {
+            let others = self.places.taken().saturating_sub(images);
+            others + 1 >= threads || images >= threads && self.config.max_queue_delay.is_zero()
+        };
+        let is_alone = is_small || is_shared();
         let scores = catch_unwind(AssertUnwindSafe(|| {
             if is_alone { alone(score) } else { score() }
         }));
@@ -155,12 +136,10 @@ impl Shared {
         let slowest = decodes().max().unwrap_or_default();
         servable.statistics().computed(images, slowest, computed);
         let decode: Duration = decodes().sum();
-        let decoders = u32::try_from(self.config.decode_threads).unwrap_or(u32::MAX);
-        let beside = if is_alone { threads } else { 1 };
-        let beside = u32::try_from(beside).unwrap_or(u32::MAX);
-        let busy = computed / beside + decode / decoders.max(1);
-        self.places
-            .note(busy / u32::try_from(images).unwrap_or(u32::MAX));
+        let beside = |threads: usize| u32::try_from(threads).unwrap_or(u32::MAX);
+        let computing = beside(if is_alone { threads } else { 1 });
+        let busy = computed / computing + decode / beside(threads);
+        self.places.note(busy / beside(images));
         for (work, scores) in batch.into_iter().zip(scores) {
             let timings = Timings {
                 decode: work.decode,

@@ -64,7 +64,7 @@ impl Default for Settings {
             http: HttpConfig::default(),
             engine: EngineConfig {
                 queue_capacity: 256,
-                compute_threads: 1,
+                threads: 1,
                 ..Default::default()
             },
             admin: Tokens::new([TOKEN]).unwrap(),
