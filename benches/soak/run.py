@@ -30,7 +30,7 @@ FIXTURES = REPOSITORY / "tests" / "fixtures"
 TOKEN = "soak"
 # Versions that take each other's place: so many before memory is first looked at, because only with them the threads and
 # buffers are there that every later one uses too; and then so many.
-FIRST_RELOADS, RELOADS = 40, 100
+FIRST_RELOADS, RELOADS = 100, 100
 GOOD_CLIENTS, HOSTILE_CLIENTS, SLOW_CLIENTS = 8, 3, 20
 # Small enough for the crowd to overfill.
 QUEUE = 256
