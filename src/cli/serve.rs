@@ -94,7 +94,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         .worker_threads(threads.div_ceil(2))
         .enable_all()
         .build()?;
-    // Where versions are tested when they are loaded, and batches split that have the threads to themselves.
+    // Where versions are tested when they are loaded, and large images split that have the threads to themselves.
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .thread_name(|index| format!("irori-split-{index}"))

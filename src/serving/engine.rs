@@ -38,8 +38,8 @@ pub struct EngineConfig {
     pub max_batch: usize,
     /// How long an image may wait for others to fill its batch: not at all.
     pub max_queue_delay: Duration,
-    /// Threads that decode images and run networks; without it one for each CPU that the process may use. A batch that has
-    /// them to itself is split over rayon's global pool, which wants as many.
+    /// Threads that decode images and run networks; without it one for each CPU that the process may use. Large images that
+    /// have them to themselves are split over rayon's global pool, which wants as many.
     pub threads: usize,
     /// How many of them may decode at the same time; without it all.
     pub decode_threads: usize,

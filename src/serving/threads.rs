@@ -136,10 +136,11 @@ impl Shared {
         let slowest = decodes().max().unwrap_or_default();
         servable.statistics().computed(images, slowest, computed);
         let decode: Duration = decodes().sum();
-        let beside = |threads: usize| u32::try_from(threads).unwrap_or(u32::MAX);
-        let computing = beside(if is_alone { threads } else { 1 });
-        let busy = computed / computing + decode / beside(threads);
-        self.places.note(busy / beside(images));
+        let number = |of: usize| u32::try_from(of).unwrap_or(u32::MAX);
+        let computing = if is_alone { threads } else { 1 };
+        let decoding = self.config.decode_threads.clamp(1, threads);
+        let busy = computed / number(computing) + decode / number(decoding);
+        self.places.note(busy / number(images));
         for (work, scores) in batch.into_iter().zip(scores) {
             let timings = Timings {
                 decode: work.decode,

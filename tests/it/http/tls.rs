@@ -154,12 +154,7 @@ fn an_http_2_client_that_takes_no_answers_is_let_go() {
         body_timeout: Duration::from_millis(300),
         ..HttpConfig::default()
     });
-    let (mut stream, _) = handshake(&server, &certificate, &[b"h2"]);
-    // The preface, and settings by which nothing of any answer may be sent.
-    let mut hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    hello.extend(frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]));
-    hello.extend(get_openapi());
-    stream.write_all(&hello).unwrap();
+    let mut stream = ask_for_openapi(&server, &certificate, 0);
     // It shows that it is alive all the while, and is let go nevertheless.
     let asked = Instant::now();
     let quiet = Duration::from_millis(50);
@@ -199,12 +194,7 @@ fn an_http_2_client_that_takes_an_answer_slowly_gets_all_of_it() {
         idle_timeout: Duration::from_millis(200),
         ..HttpConfig::default()
     });
-    let (mut stream, _) = handshake(&server, &certificate, &[b"h2"]);
-    // The preface, and settings by which the first bytes of an answer may be sent.
-    let mut hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    hello.extend(frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0x40, 0]));
-    hello.extend(get_openapi());
-    stream.write_all(&hello).unwrap();
+    let mut stream = ask_for_openapi(&server, &certificate, 16 << 10);
     let (mut body, mut reads) = (0, 0);
     loop {
         let mut head = [0; 9];
@@ -245,13 +235,24 @@ const WINDOW_UPDATE: u8 = 8;
 const END_OF_STREAM: u8 = 1;
 const END_OF_HEADERS: u8 = 4;
 
-/// GET /openapi.json on the first stream, by the static table of header fields and with two literals.
-fn get_openapi() -> Vec<u8> {
+/// A client of HTTP/2 that has asked for /openapi.json on its first stream, of which so many bytes may be sent at first.
+fn ask_for_openapi(
+    server: &Server,
+    certificate: &[u8],
+    window: u32,
+) -> StreamOwned<ClientConnection, TcpStream> {
+    let (mut stream, _) = handshake(server, certificate, &[b"h2"]);
+    let mut hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    let window = [&[0, 4][..], &window.to_be_bytes()].concat();
+    hello.extend(frame(SETTINGS, 0, 0, &window));
+    // By the static table of header fields and with two literals.
     let mut head = vec![0x82, 0x87, 0x04, 13];
     head.extend(b"/openapi.json");
     head.extend([0x41, 2]);
     head.extend(b"it");
-    frame(HEADERS, END_OF_HEADERS | END_OF_STREAM, 1, &head)
+    hello.extend(frame(HEADERS, END_OF_HEADERS | END_OF_STREAM, 1, &head));
+    stream.write_all(&hello).unwrap();
+    stream
 }
 
 /// A frame of HTTP/2.

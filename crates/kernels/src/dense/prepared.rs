@@ -2,10 +2,10 @@
 use super::{Dense, split};
 use crate::activation::Activation;
 use crate::aligned::Aligned;
-use crate::error::{ShapeError, batch, length, volume};
+use crate::error::{ShapeError, length};
 use crate::grid::Grid;
 use crate::matrix::MatrixMut;
-use crate::product::{Chunk, Factor, Finish, Product, Start, Weights};
+use crate::product::{Factor, Finish, Product, Start, Weights};
 use crate::tasks::tasks;
 
 /// Columns of the kernel that lie together.
@@ -21,8 +21,6 @@ pub struct PreparedDense {
     /// `[inputs / terms, outputs / PANEL, terms, PANEL]` with as many terms as there are in a chunk of the plan; the last chunk
     /// may have fewer, and the last panel fewer columns.
     panels: Aligned,
-    /// For each chunk its terms, and where its panels begin.
-    chunks: Vec<(Chunk, usize)>,
     bias: Vec<f32>,
     activation: Activation,
 }
@@ -43,10 +41,8 @@ impl PreparedDense {
         length("the kernel", kernel.len(), inputs * outputs)?;
         length("the bias", bias.len(), outputs)?;
         let mut panels = Aligned::zeros(kernel.len());
-        let mut chunks = Vec::with_capacity(plan.forward.len());
         let mut done = 0;
         for chunk in &plan.forward {
-            chunks.push((Chunk::new(chunk.offsets.clone(), 0), done));
             let rows = &kernel[chunk.weight * outputs..][..chunk.offsets.len() * outputs];
             for column in (0..outputs).step_by(PANEL) {
                 let width = PANEL.min(outputs - column);
@@ -59,7 +55,6 @@ impl PreparedDense {
         Ok(Self {
             plan,
             panels,
-            chunks,
             bias: bias.to_vec(),
             activation,
         })
@@ -81,11 +76,9 @@ impl PreparedDense {
     ///
     /// [`ShapeError::Length`] if a slice doesn't have the length that the shape gives it.
     pub fn forward(&self, x: &[f32], y: &mut [f32]) -> Result<(), ShapeError> {
-        let (inputs, outputs) = (self.plan.inputs, self.plan.outputs);
-        let examples = batch("the input", x.len(), inputs)?;
-        let expected = volume("the output", &[examples, outputs])?;
-        length("the output", y.len(), expected)?;
-        let pieces = tasks(self.plan.work(examples));
+        let outputs = self.plan.outputs;
+        self.plan.check(x.len(), self.panels.len(), y.len())?;
+        let pieces = tasks(self.plan.work(y.len() / outputs));
         split(
             MatrixMut::new(y, outputs),
             (0, 0),
@@ -100,10 +93,16 @@ impl PreparedDense {
 
     /// Fills a part of the output whose first element is at `(row, column)`, and which begins and ends where panels do.
     fn fill(&self, x: &[f32], part: &mut MatrixMut, (row, column): (usize, usize)) {
-        let inputs = self.plan.inputs;
+        let Dense {
+            inputs,
+            outputs,
+            ref forward,
+            level,
+            ..
+        } = self.plan;
         let bounds = self.activation.bounds();
-        let last = self.chunks.len() - 1;
-        for (index, (chunk, panels)) in self.chunks.iter().enumerate() {
+        let last = forward.len() - 1;
+        for (index, chunk) in forward.iter().enumerate() {
             let terms = chunk.offsets.len();
             for from in (0..part.columns()).step_by(PANEL) {
                 let width = PANEL.min(part.columns() - from);
@@ -112,6 +111,9 @@ impl PreparedDense {
                     bias: Some(&self.bias[first..]),
                     bounds: bounds.unwrap_or(Finish::NONE.bounds),
                 };
+                // The product passes over the rows of weights of the chunks before.
+                let panel = chunk.weight * outputs + first * terms - chunk.weight * width;
+                let rows = chunk.weight + terms;
                 let product = Product {
                     factor: Factor::Broadcast,
                     x,
@@ -119,7 +121,7 @@ impl PreparedDense {
                     rows: (0, part.rows()),
                     chunks: std::slice::from_ref(chunk),
                     weights: Weights {
-                        values: &self.panels[panels + first * terms..][..width * terms],
+                        values: &self.panels[panel..][..rows * width],
                         stride: width,
                         column: 0,
                     },
@@ -131,7 +133,7 @@ impl PreparedDense {
                     finish: if index == last { finish } else { Finish::NONE },
                     windows: None,
                 };
-                product.run(self.plan.level, &mut part.columns_mut(from, width));
+                product.run(level, &mut part.columns_mut(from, width));
             }
         }
     }
