@@ -4,9 +4,10 @@
 
 use std::process::ExitCode;
 
-/// Batches take and give back large buffers all the time, which this one keeps at hand.
+/// Versions come and go, and are loaded, served and dropped by different threads: under this one the memory of a server
+/// comes back to where it was.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     match irori::cli::run(irori::cli::parse()) {
