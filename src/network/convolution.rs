@@ -5,18 +5,18 @@ use burn::tensor::Tensor;
 use super::Pass;
 use super::blocks::Ending;
 use super::layers::Weights;
-use super::ops::{self, Window, scale_and_shift};
+use super::ops::{self, Value, Window, scale_and_shift};
 use crate::architecture::{Activation, BatchNormalization};
 
 /// Convolves, and does what is to be done at the end.
 pub(super) fn convolve(
-    x: Tensor<4>,
+    x: Value,
     (kernel, bias): (Tensor<4>, Option<Tensor<1>>),
     window: &Window,
     groups: usize,
     ending: Ending,
     training: Option<(&mut Pass, usize)>,
-) -> Tensor<4> {
+) -> Value {
     let Ending {
         norm,
         activation,
@@ -30,10 +30,11 @@ pub(super) fn convolve(
         move_statistics(norm.layer, moving, moments, (pass, norm.node));
         return x;
     }
-    match pool {
+    let x = x.tensor();
+    Value::Tensor(match pool {
         Some(pool) => ops::conv2d_pooled(x, kernel, bias, window, groups, activation, &pool),
         None => ops::conv2d(x, kernel, bias, window, groups, activation),
-    }
+    })
 }
 
 /// Keras' depthwise kernel `[kh, kw, in, multiplier]` is a grouped one, `[kh, kw, 1, in · multiplier]`,

@@ -7,7 +7,7 @@ use rand_distr::StandardNormal;
 use super::blocks::Ending;
 use super::convolution::{batch_normalization, convolve, depthwise};
 use super::geometry::{center_crop, crop, resample, resize};
-use super::ops::{self, Padding, Window, scale_and_shift};
+use super::ops::{self, Padding, Value, Window, scale_and_shift};
 use super::{Pass, Weight};
 use crate::architecture::{
     self, Activation, Layer, LayerNormalization, Node, Normalization, Pooling2D, Shape,
@@ -123,15 +123,59 @@ pub(super) fn activation(layer: &Layer) -> Activation {
 ///
 /// `training` holds what a training pass needs, and the node's place, or nothing in serving.
 pub(super) fn forward(
-    x: Tensor<4>,
+    x: Value,
     node: &Node,
     input: &Shape,
     ending: Ending,
     mut weights: Weights,
     training: Option<(&mut Pass, usize)>,
+) -> Value {
+    match &node.layer {
+        Layer::Conv2D(conv) => {
+            let kernel = weights.kernel();
+            let bias = conv.use_bias.then(|| weights.vector());
+            let window = window(x.size(), &conv.window);
+            convolve(x, (kernel, bias), &window, conv.groups, ending, training)
+        }
+        Layer::DepthwiseConv2D(conv) => {
+            let (kernel, channels) = depthwise(weights.kernel());
+            let bias = conv.use_bias.then(|| weights.vector());
+            let window = window(x.size(), &conv.window);
+            convolve(x, (kernel, bias), &window, channels, ending, training)
+        }
+        Layer::SeparableConv2D(conv) => {
+            let (kernel, channels) = depthwise(weights.kernel());
+            let pointwise = weights.kernel();
+            let bias = conv.use_bias.then(|| weights.vector());
+            let window = window(x.size(), &conv.window);
+            let x = ops::conv2d(
+                x.tensor(),
+                kernel,
+                None,
+                &window,
+                channels,
+                Activation::Linear,
+            );
+            let x = Value::Tensor(x);
+            convolve(x, (pointwise, bias), &Window::POINT, 1, ending, training)
+        }
+        _ => {
+            let then = ending.activation;
+            Value::Tensor(of_tensor(x.tensor(), node, input, then, weights, training))
+        }
+    }
+}
+
+/// As [`forward`], of a layer that doesn't convolve.
+fn of_tensor(
+    x: Tensor<4>,
+    node: &Node,
+    input: &Shape,
+    then: Activation,
+    mut weights: Weights,
+    training: Option<(&mut Pass, usize)>,
 ) -> Tensor<4> {
     let output = &node.output_shape;
-    let then = ending.activation;
     match &node.layer {
         Layer::Input | Layer::Augmentation(_) => x,
         Layer::Activation(_) | Layer::Softmax => ops::activated(x, then),
@@ -142,26 +186,6 @@ pub(super) fn forward(
             let kernel = weights.matrix();
             let bias = dense.use_bias.then(|| weights.vector());
             ops::dense(x, kernel, bias, then)
-        }
-        Layer::Conv2D(conv) => {
-            let kernel = weights.kernel();
-            let bias = conv.use_bias.then(|| weights.vector());
-            let window = window(size(&x), &conv.window);
-            convolve(x, (kernel, bias), &window, conv.groups, ending, training)
-        }
-        Layer::DepthwiseConv2D(conv) => {
-            let (kernel, channels) = depthwise(weights.kernel());
-            let bias = conv.use_bias.then(|| weights.vector());
-            let window = window(size(&x), &conv.window);
-            convolve(x, (kernel, bias), &window, channels, ending, training)
-        }
-        Layer::SeparableConv2D(conv) => {
-            let (kernel, channels) = depthwise(weights.kernel());
-            let pointwise = weights.kernel();
-            let bias = conv.use_bias.then(|| weights.vector());
-            let window = window(size(&x), &conv.window);
-            let x = ops::conv2d(x, kernel, None, &window, channels, Activation::Linear);
-            convolve(x, (pointwise, bias), &Window::POINT, 1, ending, training)
         }
         Layer::MaxPooling2D(pooling) => {
             let window = pooling_window(size(&x), pooling);
@@ -231,6 +255,9 @@ pub(super) fn forward(
         }
         Layer::Resizing(resizing) => resize(x, resizing),
         &Layer::CenterCrop { height, width } => center_crop(x, [height, width]),
+        Layer::Conv2D(_) | Layer::DepthwiseConv2D(_) | Layer::SeparableConv2D(_) => {
+            unreachable!("a layer that convolves")
+        }
     }
 }
 

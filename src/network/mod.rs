@@ -22,6 +22,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 
 use self::blocks::Block;
+use self::ops::Value;
 use crate::architecture::{Activation, Architecture, Regularizer};
 
 pub use initialize::initialize;
@@ -185,7 +186,8 @@ impl Network {
         for &input in nodes.iter().flat_map(|node| &node.inputs) {
             uses[input] += 1;
         }
-        let mut values: Vec<Option<Tensor<4>>> = vec![None; nodes.len()];
+        let mut values: Vec<Option<Value>> = vec![None; nodes.len()];
+        let images = Value::Tensor(images);
         let mut last = images.clone();
         let mut activation = Activation::Linear;
         let mut index = 0;
@@ -217,15 +219,15 @@ impl Network {
                 layers::Weights(weights.weights.iter()),
                 pass.as_deref_mut().map(|pass| (pass, index)),
             );
-            if uses[end] > 0 {
-                values[end] = Some(value);
-            } else {
-                last = value;
+            match uses[end] {
+                0 => last = value,
+                1 => values[end] = Some(value),
+                _ => values[end] = Some(Value::Tensor(value.tensor())),
             }
             index = end + 1;
         }
         Output {
-            value: last,
+            value: last.tensor(),
             activation,
         }
     }

@@ -9,7 +9,7 @@ use criterion::{
     BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
 use kernels::{
-    Activation, AveragePool2d, BatchNorm, Conv2d, Conv2dGrads, Conv2dShape, Dense, Level,
+    Activation, AveragePool2d, BatchNorm, Conv2d, Conv2dGrads, Conv2dShape, Dense, Input, Level,
     MaxPool2d, OutputGrad, Padding2d, Pool2dShape, PreparedConv2d, ScaleShift, column_sums,
     softmax, softmax_grad,
 };
@@ -100,8 +100,9 @@ fn conv2d(criterion: &mut Criterion) {
                         dx: Some(&mut dx),
                         dkernel: Some(&mut dkernel),
                         dbias: Some(&mut dbias),
+                        sums: None,
                     };
-                    plan.grads(&x, &kernel, OutputGrad::Plain(&dy), grads)
+                    plan.grads(Input::Plain(&x), &kernel, OutputGrad::Plain(&dy), grads)
                         .unwrap();
                 });
             });
@@ -200,14 +201,15 @@ fn batch_norm(criterion: &mut Criterion) {
     group.bench_function("forward", |bencher| {
         bencher.iter(|| {
             norm.moments(&x, &mut moments).unwrap();
-            norm.normalize(&x, weights, &moments, &mut y).unwrap();
+            let by = norm.normalizer(weights, &moments).unwrap();
+            by.apply(&x, &mut y).unwrap();
         });
     });
     group.bench_function("grad", |bencher| {
         bencher.iter(|| {
-            let back = norm
-                .back(&x, weights, &moments, &y, [&mut dgamma, &mut dbeta])
-                .unwrap();
+            let by = norm.normalizer(weights, &moments).unwrap();
+            let (sums, rows) = (by.sums(&x, &y).unwrap(), x.len() / CHANNELS);
+            let back = by.back(&sums, rows, [&mut dgamma, &mut dbeta]).unwrap();
             back.grad_input(&x, &y, &mut dx).unwrap();
         });
     });

@@ -24,32 +24,6 @@ macro_rules! columns {
 }
 pub(crate) use columns;
 
-/// Work that goes down the columns of some rows, a block at a time.
-pub(crate) trait Blocks {
-    /// Does it for some rows, by the places where their values begin and end, and `V` vectors of columns.
-    fn block<S: Simd, const V: usize>(
-        &mut self,
-        simd: S,
-        rows: (usize, usize),
-        columns: (usize, usize),
-    );
-}
-
-/// Does the work for rows of so many channels, of so many values in all: a stretch of rows after the other.
-#[inline(always)]
-pub(crate) fn blocks<S: Simd>(simd: S, values: usize, channels: usize, work: &mut impl Blocks) {
-    let stretch = stretch(channels) * channels;
-    for begin in (0..values).step_by(stretch) {
-        let rows = (begin, values.min(begin + stretch));
-        macro_rules! block {
-            ($vectors:literal, $columns:expr) => {
-                work.block::<S, $vectors>(simd, rows, $columns)
-            };
-        }
-        columns!(channels, S::F32_LANES, block);
-    }
-}
-
 /// `V` vectors of values from the front of `from`, the lanes past its end zero.
 #[inline(always)]
 pub(crate) fn vectors<S: Simd, const V: usize>(simd: S, from: &[f32]) -> [S::f32s; V] {

@@ -64,8 +64,8 @@ mod winograd;
 
 pub use activation::Activation;
 pub use aligned::Aligned;
-pub use batch_norm::{BatchNorm, BatchNormBack, ScaleShift};
-pub use conv2d::{Conv2d, Conv2dGrads, Conv2dShape, OutputGrad, Padding2d, PreparedConv2d};
+pub use batch_norm::{BatchNorm, BatchNormBack, Normalizer, ScaleShift};
+pub use conv2d::{Conv2d, Conv2dGrads, Conv2dShape, Input, OutputGrad, Padding2d, PreparedConv2d};
 pub use dense::{Dense, PreparedDense};
 pub use error::ShapeError;
 pub use level::Level;

@@ -141,26 +141,54 @@ pub fn conv2d_pooled(
     }
 }
 
+/// What a layer gives to the next: a tensor, or a batch normalization of a convolution that is still to be made. The next
+/// convolution makes it as it goes, so that it never lies in memory as a whole. Only one operation may use that.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// The tensor, `[N, H, W, C]`.
+    Tensor(Tensor<4>),
+    /// What is still to be made.
+    Normalized(flex::Normalized),
+}
+
+impl Value {
+    /// The tensor.
+    pub fn tensor(self) -> Tensor<4> {
+        match self {
+            Self::Tensor(tensor) => tensor,
+            Self::Normalized(normalized) => normalized.tensor(),
+        }
+    }
+
+    /// Height and width.
+    pub fn size(&self) -> [usize; 2] {
+        let [_, h, w, _] = match self {
+            Self::Tensor(tensor) => tensor.dims(),
+            Self::Normalized(normalized) => normalized.convolved.dims(),
+        };
+        [h, w]
+    }
+}
+
 /// [`batch_norm`] of [`conv2d`].
 pub fn conv2d_normalized(
-    x: Tensor<4>,
+    x: Value,
     kernel: Tensor<4>,
     bias: Option<Tensor<1>>,
     window: &Window,
     groups: usize,
     norm: Norm,
     activation: Activation,
-) -> (Tensor<4>, [Tensor<1>; 2]) {
-    match flex::bounds(activation) {
-        Some(fused) if is_flex(&x.device()) => {
-            flex::conv2d_normalized(x, kernel, bias, window, groups, norm, fused)
-        }
-        _ => batch_norm(
-            conv2d(x, kernel, bias, window, groups, Activation::Linear),
-            norm,
-            activation,
-        ),
+) -> (Value, [Tensor<1>; 2]) {
+    if let Some(fused) = flex::bounds(activation)
+        && is_flex(&kernel.device())
+    {
+        let (y, moments) = flex::conv2d_normalized(x, kernel, bias, window, groups, norm, fused);
+        return (Value::Normalized(y), moments);
     }
+    let x = conv2d(x.tensor(), kernel, bias, window, groups, Activation::Linear);
+    let (y, moments) = batch_norm(x, norm, activation);
+    (Value::Tensor(y), moments)
 }
 
 /// `activation(x · kernel + bias)` along the last axis: `[N, H, W, in]` to `[N, H, W, out]`.

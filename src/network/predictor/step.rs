@@ -8,7 +8,7 @@ use kernels::{
 
 use super::super::blocks::Ending;
 use super::super::layers::{self, Weights, batch_of};
-use super::super::ops::{Window, checked, conv2d_shape};
+use super::super::ops::{Value, Window, checked, conv2d_shape};
 use super::lower::{self, LayerOnBurn, Operation};
 
 /// One operation, and what is done to its results where they lie.
@@ -223,7 +223,7 @@ impl LayerOnBurn {
     fn run(&self, x: &[f32], count: usize, y: &mut [f32]) {
         let data = TensorData::new(x.to_vec(), batch_of(&self.input, count));
         let value = layers::forward(
-            Tensor::from_data(data, &Device::flex()),
+            Value::Tensor(Tensor::from_data(data, &Device::flex())),
             &self.node,
             &self.input,
             Ending::of(layers::activation(&self.node.layer)),
@@ -231,7 +231,11 @@ impl LayerOnBurn {
             None,
         );
         // Every tensor of a network is f32, which is what the conversion asks for.
-        let values: Vec<f32> = value.into_data().try_into_vec().unwrap_or_default();
+        let values: Vec<f32> = value
+            .tensor()
+            .into_data()
+            .try_into_vec()
+            .unwrap_or_default();
         y.copy_from_slice(&values);
     }
 }

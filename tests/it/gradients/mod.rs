@@ -6,7 +6,7 @@ mod view;
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
 use burn::tensor::{Device, Tensor, TensorData, activation, module};
 use irori::architecture::Activation;
-use irori::network::ops::{self, Norm, Padding, Window};
+use irori::network::ops::{self, Norm, Padding, Value, Window};
 
 use view::{View, view};
 
@@ -423,7 +423,10 @@ fn convolutions_have_the_same_gradients_with_what_follows_them() {
 
         let values = [&x, &kernel, &bias, &weights].map(Vec::as_slice);
         let found = weighted_gradients(values, shapes, |x, kernel, bias| {
-            ops::conv2d_normalized(x, kernel, Some(bias), window, groups, norm(), then).0
+            let x = Value::Tensor(x);
+            let (y, _) =
+                ops::conv2d_normalized(x, kernel, Some(bias), window, groups, norm(), then);
+            y.tensor()
         });
         let apart = weighted_gradients(values, shapes, |x, kernel, bias| {
             let y = ops::conv2d(x, kernel, Some(bias), window, groups, Activation::Linear);
@@ -431,6 +434,32 @@ fn convolutions_have_the_same_gradients_with_what_follows_them() {
         });
         for (index, of) in ["x", "kernel", "bias"].into_iter().enumerate() {
             let what = format!("{what}, normalized: {of}");
+            agree(&found[index], &apart[index], &[], &what);
+        }
+
+        // Behind another one, whose normalization this one makes as it goes, or which is made before.
+        let channels = view.input[3];
+        let point = numbers(channels * channels, seed + 500);
+        let beta = numbers(channels, seed + 600);
+        let values = [&x, &kernel, &beta, &weights].map(Vec::as_slice);
+        let [found, apart] = [false, true].map(|apart| {
+            weighted_gradients(values, shapes, |x, kernel, beta| {
+                let before = Norm {
+                    gamma: None,
+                    beta: Some(beta),
+                    epsilon: 1e-3,
+                };
+                let (x, point) = (Value::Tensor(x), tensor(&point, [1, 1, channels, channels]));
+                let relu = Activation::Relu;
+                let (x, _) =
+                    ops::conv2d_normalized(x, point, None, &Window::POINT, 1, before, relu);
+                let x = if apart { Value::Tensor(x.tensor()) } else { x };
+                let (y, _) = ops::conv2d_normalized(x, kernel, None, window, groups, norm(), then);
+                y.tensor()
+            })
+        });
+        for (index, of) in ["x", "kernel", "beta"].into_iter().enumerate() {
+            let what = format!("{what}, after another: {of}");
             agree(&found[index], &apart[index], &[], &what);
         }
 

@@ -1,18 +1,18 @@
 //! Batch normalisation while training: by the mean and variance of the batch itself.
 mod back;
 mod moments;
+mod normalizer;
 
-use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::activation::Activation;
-use crate::columns::{Blocks, blocks, params, vectors};
 use crate::error::{ShapeError, batch, length, nonzero};
-use crate::level::{Level, at_least, at_most, store};
+use crate::level::Level;
 use crate::product::Finish;
 
 pub use back::BatchNormBack;
 pub(crate) use moments::Moments;
+pub use normalizer::Normalizer;
 
 /// Rows that one task works on.
 const ROWS: usize = 256;
@@ -72,7 +72,7 @@ impl BatchNorm {
     ///
     /// [`ShapeError::Length`] if a slice doesn't have the length that the shape gives it.
     pub fn moments(&self, x: &[f32], moments: &mut [f32]) -> Result<(), ShapeError> {
-        self.check(x.len(), ScaleShift::default(), moments.len())?;
+        self.check(x.len(), moments.len())?;
         let parts: Vec<_> = x
             .par_chunks(ROWS * self.channels)
             .map(|x| self.part(x))
@@ -92,117 +92,27 @@ impl BatchNorm {
         Moments::join(parts, mean, variance);
     }
 
-    /// Fills `y` from `x` and its moments, from the last row to the first: the last of `x` are the likeliest to be in the
-    /// cache still, and who reads `y` begins with what was written last.
+    /// The normalisation by these moments.
     ///
     /// # Errors
     ///
     /// [`ShapeError::Length`] if a slice doesn't have the length that the shape gives it.
-    pub fn normalize(
+    pub fn normalizer(
         &self,
-        x: &[f32],
         weights: ScaleShift,
         moments: &[f32],
-        y: &mut [f32],
-    ) -> Result<(), ShapeError> {
-        self.check(x.len(), weights, moments.len())?;
-        length("the output", y.len(), x.len())?;
-        let (mean, variance) = moments.split_at(self.channels);
-        let factors = self.factors(variance, weights.gamma);
-        let part = ROWS * self.channels;
-        y.par_chunks_mut(part)
-            .zip(x.par_chunks(part))
-            .rev()
-            .for_each(|(y, x)| {
-                self.level.run(Normalize {
-                    x,
-                    mean,
-                    factors: &factors,
-                    beta: weights.beta.unwrap_or_default(),
-                    bounds: self.bounds,
-                    y,
-                });
-            });
-        Ok(())
-    }
-
-    pub(crate) fn check(
-        &self,
-        x: usize,
-        weights: ScaleShift,
-        moments: usize,
-    ) -> Result<(), ShapeError> {
-        batch("the input", x, self.channels)?;
-        length("the moments", moments, 2 * self.channels)?;
+    ) -> Result<Normalizer, ShapeError> {
+        length("the moments", moments.len(), 2 * self.channels)?;
         for (what, weight) in [("gamma", weights.gamma), ("beta", weights.beta)] {
             if let Some(weight) = weight {
                 length(what, weight.len(), self.channels)?;
             }
         }
-        Ok(())
+        Ok(Normalizer::new(self, weights, moments))
     }
 
-    /// `gamma / √(variance + epsilon)`.
-    fn factors(&self, variance: &[f32], gamma: Option<&[f32]>) -> Vec<f32> {
-        let mut factors: Vec<f32> = variance
-            .iter()
-            .map(|variance| 1.0 / (variance + self.epsilon).sqrt())
-            .collect();
-        if let Some(gamma) = gamma {
-            factors
-                .iter_mut()
-                .zip(gamma)
-                .for_each(|(factor, gamma)| *factor *= gamma);
-        }
-        factors
-    }
-}
-
-struct Normalize<'a> {
-    x: &'a [f32],
-    mean: &'a [f32],
-    factors: &'a [f32],
-    /// Or nothing.
-    beta: &'a [f32],
-    bounds: (f32, f32),
-    y: &'a mut [f32],
-}
-
-impl WithSimd for Normalize<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(mut self, simd: S) {
-        let (values, channels) = (self.x.len(), self.mean.len());
-        blocks(simd, values, channels, &mut self);
-    }
-}
-
-impl Blocks for Normalize<'_> {
-    #[inline(always)]
-    fn block<S: Simd, const V: usize>(
-        &mut self,
-        simd: S,
-        (begin, end): (usize, usize),
-        columns: (usize, usize),
-    ) {
-        let channels = self.mean.len();
-        let mean = params::<S, V>(simd, self.mean, columns);
-        let factors = params::<S, V>(simd, self.factors, columns);
-        let beta = params::<S, V>(simd, self.beta, columns);
-        let (low, high) = (
-            simd.splat_f32s(self.bounds.0),
-            simd.splat_f32s(self.bounds.1),
-        );
-        let rows = self.x[begin..end].chunks_exact(channels);
-        for (y, x) in self.y[begin..end].chunks_exact_mut(channels).zip(rows) {
-            let x = vectors::<S, V>(simd, &x[columns.0..columns.1]);
-            let y = y[columns.0..columns.1].chunks_mut(S::F32_LANES);
-            for (v, y) in y.enumerate().take(V) {
-                let centred = simd.sub_f32s(x[v], mean[v]);
-                let value = simd.mul_add_e_f32s(centred, factors[v], beta[v]);
-                store(simd, y, at_most(simd, at_least(simd, value, low), high));
-            }
-        }
+    pub(crate) fn check(&self, x: usize, moments: usize) -> Result<(), ShapeError> {
+        batch("the input", x, self.channels)?;
+        length("the moments", moments, 2 * self.channels)
     }
 }

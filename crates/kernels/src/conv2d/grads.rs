@@ -1,7 +1,7 @@
 //! All gradients of a convolution, from what is known of the gradient of its output.
 use rayon::prelude::*;
 
-use super::{Conv2d, Method, OutputGrad};
+use super::{Conv2d, Input, Method, OutputGrad};
 use crate::aligned::Aligned;
 use crate::correlation::Correlation;
 use crate::error::{ShapeError, length};
@@ -16,12 +16,14 @@ use crate::winograd::Winograd;
 /// The gradients of a convolution, to be filled where they are wanted.
 #[derive(Debug, Default)]
 pub struct Conv2dGrads<'a> {
-    /// Of the input.
+    /// Of the input, or of what it was normalised to.
     pub dx: Option<&'a mut [f32]>,
     /// Of the kernel.
     pub dkernel: Option<&'a mut [f32]>,
     /// Of the bias.
     pub dbias: Option<&'a mut [f32]>,
+    /// The [sums](crate::Normalizer::sums) of the input's normalisation, which need `dx`.
+    pub sums: Option<&'a mut [f32]>,
 }
 
 /// Values that the partial sums of all blocks of images may take: 4 MiB, small beside the batch itself.
@@ -42,20 +44,33 @@ impl Conv2d {
     /// [`ShapeError::Length`] if a slice doesn't have the length that the shape gives it.
     pub fn grads(
         &self,
-        x: &[f32],
+        x: Input,
         kernel: &[f32],
         dy: OutputGrad,
         grads: Conv2dGrads,
     ) -> Result<(), ShapeError> {
-        let images = dy.check(self, x.len(), kernel.len())?;
-        let Conv2dGrads { dx, dkernel, dbias } = grads;
+        let len = x.values().len();
+        let images = dy.check(self, len, kernel.len())?;
+        x.check(self)?;
+        let Conv2dGrads {
+            dx,
+            dkernel,
+            dbias,
+            sums,
+        } = grads;
+        let summed = x.normalizer().filter(|_| dx.is_some());
         for (what, found, expected) in [
-            ("the input's gradient", dx.as_deref(), x.len()),
+            ("the input's gradient", dx.as_deref(), len),
             ("the kernel's gradient", dkernel.as_deref(), kernel.len()),
             (
                 "the bias' gradient",
                 dbias.as_deref(),
                 self.shape.out_channels,
+            ),
+            (
+                "the sums",
+                sums.as_deref(),
+                summed.map_or(0, |by| 2 * by.channels()),
             ),
         ] {
             if let Some(found) = found {
@@ -71,12 +86,8 @@ impl Conv2d {
                 .is_some()
                 .then(|| KernelGrad::new(&self.shape, &self.forward)),
         };
-        job.run(
-            images,
-            dx.unwrap_or_default(),
-            dkernel.unwrap_or_default(),
-            dbias.unwrap_or_default(),
-        );
+        let sums = [dkernel, dbias, sums].map(Option::unwrap_or_default);
+        job.run(images, dx.unwrap_or_default(), sums);
         Ok(())
     }
 }
@@ -112,20 +123,36 @@ impl Back {
 /// One call's work. Gradients that aren't wanted are empty.
 struct Job<'a> {
     plan: &'a Conv2d,
-    x: &'a [f32],
+    x: Input<'a>,
     dy: OutputGrad<'a>,
     back: Option<Back>,
     kernel_grad: Option<KernelGrad>,
 }
 
+/// What is summed over the images.
+struct Sums<'a> {
+    kernel: KernelSums<'a>,
+    bias: &'a mut [f32],
+    /// Of the input's normalisation.
+    norm: &'a mut [f32],
+}
+
+/// What the kernel's gradient is summed in.
+enum KernelSums<'a> {
+    /// Itself.
+    Direct(&'a mut [f32]),
+    /// The transformed sums of Winograd's method.
+    Turned(&'a Winograd, &'a mut [f32]),
+}
+
 impl Job<'_> {
-    fn run(&self, images: usize, dx: &mut [f32], dkernel: &mut [f32], dbias: &mut [f32]) {
+    fn run(&self, images: usize, dx: &mut [f32], [dkernel, dbias, norm]: [&mut [f32]; 3]) {
         let winograd = self
             .back
             .as_ref()
             .is_some_and(|back| back.method.winograd().is_some())
             || (self.kernel_grad.is_some() && self.plan.method.winograd().is_some());
-        let sums = dkernel.len() + dbias.len();
+        let sums = dkernel.len() + dbias.len() + norm.len();
         // How the batch falls into blocks depends on sizes alone, so the sums don't depend on the threads.
         let blocks = if winograd || images == 0 {
             1
@@ -133,7 +160,7 @@ impl Job<'_> {
             images.min(PARTIAL / sums.max(1)).clamp(1, BLOCKS)
         };
         if blocks == 1 {
-            return self.run_whole(images, dx, dkernel, dbias);
+            return self.run_whole(images, dx, [dkernel, dbias, norm]);
         }
         let count = images.div_ceil(blocks);
         let blocks = images.div_ceil(count);
@@ -143,118 +170,136 @@ impl Job<'_> {
             .collect();
         let enough = blocks >= threads();
         let block = |(block, dx): (usize, &mut [f32])| {
-            let mut sums = vec![0.0; sums];
+            let mut all = vec![0.0; sums];
+            let (kernel, rest) = all.split_at_mut(dkernel.len());
+            let (bias, norm) = rest.split_at_mut(dbias.len());
+            let sums = Sums {
+                kernel: KernelSums::Direct(kernel),
+                bias,
+                norm,
+            };
             let images = (block * count, images.min((block + 1) * count));
-            let mut work = || self.add_each(images, dx, sums.split_at_mut(dkernel.len()));
+            let work = || self.add_each(images, dx, sums);
             if enough {
                 alone(work)
             } else {
                 work()
             };
-            sums
+            all
         };
         // From the last block to the first, and the last image to the first: what the forward pass or the sums of a
         // normalisation have just gone through is likely to be in the cache still.
         let partial: Vec<_> = parts.into_par_iter().rev().map(block).collect();
-        let from = dkernel.len();
-        join(&partial, 0, dkernel);
-        join(&partial, from, dbias);
+        let mut from = 0;
+        for to in [dkernel, dbias, norm] {
+            join(&partial, from, to);
+            from += to.len();
+        }
     }
 
     /// Fills all gradients in groups of images, each on all threads.
-    fn run_whole(&self, images: usize, dx: &mut [f32], dkernel: &mut [f32], dbias: &mut [f32]) {
+    fn run_whole(&self, images: usize, dx: &mut [f32], [dkernel, dbias, norm]: [&mut [f32]; 3]) {
         let level = self.plan.level;
         dkernel.fill(0.0);
         dbias.fill(0.0);
+        norm.fill(0.0);
         let winograd = self.plan.method.winograd();
         let winograd =
             winograd.filter(|winograd| self.kernel_grad.is_some() && winograd.sums_kernels(images));
         let Some(winograd) = winograd else {
-            return self.add_groups(images, HELD.0, dx, &mut Sums::Kernel(dkernel), dbias);
+            let sums = Sums {
+                kernel: KernelSums::Direct(dkernel),
+                bias: dbias,
+                norm,
+            };
+            return self.add_groups(images, HELD.0, dx, sums);
         };
-        let mut sums = Aligned::zeros(winograd.turned_len());
-        let held = sums.len().clamp(HELD.0, HELD.1);
-        let turned = &mut Sums::Turned(winograd, &mut sums);
-        self.add_groups(images, held, dx, turned, dbias);
-        if !winograd.turn_back(level, &sums, dkernel) {
+        let mut turned = Aligned::zeros(winograd.turned_len());
+        let held = turned.len().clamp(HELD.0, HELD.1);
+        let sums = Sums {
+            kernel: KernelSums::Turned(winograd, &mut turned),
+            bias: dbias,
+            norm,
+        };
+        self.add_groups(images, held, dx, sums);
+        if !winograd.turn_back(level, &turned, dkernel) {
             dkernel.fill(0.0);
-            let directly = &mut Sums::Kernel(dkernel);
-            self.add_groups(images, HELD.0, &mut [], directly, &mut []);
+            let directly = Sums {
+                kernel: KernelSums::Direct(dkernel),
+                bias: &mut [],
+                norm: &mut [],
+            };
+            self.add_groups(images, HELD.0, &mut [], directly);
         }
     }
 
     /// As [`Self::add`], for so many values of the output's gradient at a time.
-    fn add_groups(
-        &self,
-        images: usize,
-        held: usize,
-        dx: &mut [f32],
-        sums: &mut Sums,
-        dbias: &mut [f32],
-    ) {
+    fn add_groups(&self, images: usize, held: usize, dx: &mut [f32], mut sums: Sums) {
         let group = (held / self.plan.output_len()).max(1);
         let mut dx = dx.chunks_mut(group * self.plan.input_len());
         for first in (0..images).step_by(group) {
             let count = group.min(images - first);
-            self.add((first, count), dx.next().unwrap_or_default(), sums, dbias);
+            self.add((first, count), dx.next().unwrap_or_default(), &mut sums);
         }
     }
 
     /// As [`Self::add`], image by image.
-    fn add_each(
-        &self,
-        (from, to): (usize, usize),
-        dx: &mut [f32],
-        (dkernel, dbias): (&mut [f32], &mut [f32]),
-    ) {
+    fn add_each(&self, (from, to): (usize, usize), dx: &mut [f32], mut sums: Sums) {
         let mut dx = dx.chunks_mut(self.plan.input_len()).rev();
-        let sums = &mut Sums::Kernel(dkernel);
         for image in (from..to).rev() {
-            self.add((image, 1), dx.next().unwrap_or_default(), sums, dbias);
+            self.add((image, 1), dx.next().unwrap_or_default(), &mut sums);
         }
     }
 
-    /// Fills the input's gradient for `count` images from `first` on, and adds what they give to the others.
-    fn add(
-        &self,
-        (first, count): (usize, usize),
-        dx: &mut [f32],
-        sums: &mut Sums,
-        dbias: &mut [f32],
-    ) {
+    /// Fills the input's gradient for `count` images from `first` on, and adds what they give to the sums.
+    fn add(&self, (first, count): (usize, usize), dx: &mut [f32], sums: &mut Sums) {
         let (plan, level) = (self.plan, self.plan.level);
         let (inputs, outputs) = (plan.input_len(), plan.output_len());
-        let room = if self.dy.is_made() {
+        let made = if self.dy.is_made() {
             count * outputs
         } else {
             0
         };
-        with_scratch(room, |room| {
+        with_scratch(made, |room| {
             let dy = self.dy.images(level, outputs, (first, count), room);
             if let Some(back) = &self.back
                 && !dx.is_empty()
             {
                 back.run(level, dy, dx);
+                self.add_norm(first, dx, sums.norm);
             }
-            let x = &self.x[first * inputs..(first + count) * inputs];
-            match (sums, &self.kernel_grad) {
-                (Sums::Turned(winograd, sums), _) => winograd.add_sums(level, x, dy, sums),
-                (Sums::Kernel(dkernel), Some(direct)) => direct.add(level, x, dy, dkernel),
-                (Sums::Kernel(_), None) => {}
+            if let Some(direct) = &self.kernel_grad {
+                with_scratch(self.x.room(count * inputs), |room| {
+                    let x = self.x.images(inputs, (first, count), room);
+                    match &mut sums.kernel {
+                        KernelSums::Turned(winograd, sums) => winograd.add_sums(level, x, dy, sums),
+                        KernelSums::Direct(dkernel) => direct.add(level, x, dy, dkernel),
+                    }
+                });
             }
-            if !dbias.is_empty() {
-                add_columns(level, dy, dbias);
+            if !sums.bias.is_empty() {
+                add_columns(level, dy, sums.bias);
             }
         });
     }
-}
 
-/// What the kernel's gradient is summed in.
-enum Sums<'a> {
-    /// Itself.
-    Kernel(&'a mut [f32]),
-    /// The transformed sums of Winograd's method.
-    Turned(&'a Winograd, &'a mut [f32]),
+    /// Adds the sums of the input's normalisation over the images from `first` on, whose gradients are `dx`: each image's by
+    /// itself first, so that they don't depend on the threads.
+    fn add_norm(&self, first: usize, dx: &[f32], sums: &mut [f32]) {
+        let Some(by) = self.x.normalizer().filter(|_| !sums.is_empty()) else {
+            return;
+        };
+        let each = self.plan.input_len();
+        let x = &self.x.values()[first * each..][..dx.len()];
+        let mut parts = vec![0.0; dx.len() / each * sums.len()];
+        parts_mut(&mut parts, sums.len(), |index, sums| {
+            let image = index * each..(index + 1) * each;
+            by.add_sums(&x[image.clone()], &dx[image], sums);
+        });
+        parts
+            .chunks_exact(sums.len())
+            .for_each(|part| add(sums, part));
+    }
 }
 
 /// Fills `to` with the sums of what the parts have from `from` on.

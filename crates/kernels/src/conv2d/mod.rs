@@ -1,11 +1,13 @@
 //! Two-dimensional convolution.
 mod back;
 mod grads;
+mod input;
 mod output_grad;
 mod prepared;
 mod training;
 
 pub use grads::Conv2dGrads;
+pub use input::Input;
 pub use output_grad::OutputGrad;
 pub use prepared::PreparedConv2d;
 

@@ -40,7 +40,7 @@ pub enum OutputGrad<'a> {
     /// That of a batch normalisation of the output.
     Normalized {
         /// The way back through it.
-        back: &'a BatchNormBack<'a>,
+        back: &'a BatchNormBack,
         /// The output.
         y: &'a [f32],
         /// The gradient of what it was normalised to.

@@ -2,7 +2,7 @@
 //! in the cache.
 use rayon::prelude::*;
 
-use super::Conv2d;
+use super::{Conv2d, Conv2dShape, Input, Padding2d};
 use crate::activation::Activation;
 use crate::batch_norm::BatchNorm;
 use crate::error::{ShapeError, batch, length, volume};
@@ -16,7 +16,42 @@ const DIRECT: usize = 1 << 15;
 /// As [`DIRECT`], where a transformed kernel is gone through each time: 1 MiB.
 const WINOGRAD: usize = 1 << 18;
 
+/// Values of a piece of an image, of its input and its output, at most: 128 KiB, an eighth of a second-level cache, of which
+/// gradients need several times as much.
+const PIECE: usize = 1 << 15;
+
 impl Conv2d {
+    /// The same convolution of pieces of the images, each taken for an image, if a pixel of output depends on a single one of
+    /// input: what is made of a piece then stays in the cache for who reads it.
+    pub fn in_pieces(self) -> Result<Self, ShapeError> {
+        let Conv2dShape {
+            input: (height, width),
+            in_channels,
+            out_channels,
+            kernel,
+            stride,
+            padding,
+            ..
+        } = self.shape;
+        let pixels = height * width;
+        if kernel != (1, 1) || stride != (1, 1) || padding != Padding2d::default() {
+            return Ok(self);
+        }
+        let most = (PIECE / (in_channels + out_channels)).clamp(1, pixels);
+        // Not so small a piece that calls cost more than they save.
+        let Some(piece) = (most / 4 + 1..=most)
+            .rev()
+            .find(|piece| pixels.is_multiple_of(*piece))
+        else {
+            return Ok(self);
+        };
+        let shape = Conv2dShape {
+            input: (1, piece),
+            ..self.shape
+        };
+        Ok(Self::new(shape)?.with_level(self.level))
+    }
+
     /// `y = x ∗ kernel + bias`, and the `moments` of `y` that `norm` needs, the means and then the variances of the
     /// channels.
     ///
@@ -25,28 +60,36 @@ impl Conv2d {
     /// [`ShapeError::Length`] if a slice doesn't have the length that the shape gives it.
     pub fn forward_moments(
         &self,
-        x: &[f32],
+        x: Input,
         kernel: &[f32],
         bias: Option<&[f32]>,
         norm: &BatchNorm,
         y: &mut [f32],
         moments: &mut [f32],
     ) -> Result<(), ShapeError> {
-        self.check(x.len(), kernel.len(), y.len())?;
+        let len = x.values().len();
+        self.check(len, kernel.len(), y.len())?;
+        x.check(self)?;
         self.check_bias(bias)?;
-        norm.check(y.len(), Default::default(), moments.len())?;
+        norm.check(y.len(), moments.len())?;
         length("the moments", moments.len(), 2 * self.shape.out_channels)?;
         let turned = self.turn(kernel);
         let kernel = (kernel, turned.as_deref());
-        let each = self.output_len();
-        let step = self.step(x.len() / self.input_len());
+        let (inputs, outputs) = (self.input_len(), self.output_len());
+        let step = self.step(len / inputs);
         // Image by image, so the moments don't depend on the steps.
         let parts: Vec<_> = y
-            .par_chunks_mut(step.images * each)
-            .zip(x.par_chunks(step.images * self.input_len()))
-            .flat_map_iter(|(y, x)| {
-                step.run(|| self.run(&self.forward, x, kernel, bias, Activation::Linear, y));
-                let parts: Vec<_> = y.chunks(each).map(|y| norm.part(y)).collect();
+            .par_chunks_mut(step.images * outputs)
+            .enumerate()
+            .flat_map_iter(|(index, y)| {
+                let count = y.len() / outputs;
+                with_scratch(x.room(count * inputs), |room| {
+                    step.run(|| {
+                        let x = x.images(inputs, (index * step.images, count), room);
+                        self.run(&self.forward, x, kernel, bias, Activation::Linear, y);
+                    });
+                });
+                let parts: Vec<_> = y.chunks(outputs).map(|y| norm.part(y)).collect();
                 parts
             })
             .collect();

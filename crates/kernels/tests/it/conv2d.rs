@@ -1,5 +1,5 @@
 //! Convolution and its gradients.
-use kernels::{Activation, Conv2d, Conv2dGrads, Conv2dShape, OutputGrad, Padding2d};
+use kernels::{Activation, Conv2d, Conv2dGrads, Conv2dShape, Input, OutputGrad, Padding2d};
 use proptest::prelude::*;
 
 use crate::reference::{
@@ -15,8 +15,9 @@ fn grads(plan: &Conv2d, x: &[f32], kernel: &[f32], dy: &[f32]) -> (Vec<f32>, Vec
         dx: Some(&mut dx),
         dkernel: Some(&mut dkernel),
         dbias: Some(&mut dbias),
+        sums: None,
     };
-    plan.grads(x, kernel, OutputGrad::Plain(dy), wanted)
+    plan.grads(Input::Plain(x), kernel, OutputGrad::Plain(dy), wanted)
         .unwrap();
     (dx, dkernel, dbias)
 }
@@ -414,7 +415,12 @@ fn refusals_say_what_is_wrong() {
         ..Conv2dGrads::default()
     };
     let error = plan
-        .grads(&[0.0; 100], &kernel, OutputGrad::Plain(&y), wanted)
+        .grads(
+            Input::Plain(&[0.0; 100]),
+            &kernel,
+            OutputGrad::Plain(&y),
+            wanted,
+        )
         .unwrap_err();
     assert_eq!(
         error.to_string(),

@@ -151,23 +151,27 @@ proptest! {
             let weights = ScaleShift { gamma, beta };
             let (mut moments, mut y) = (vec![9.0; 2 * channels], vec![9.0; x.len()]);
             plan.moments(&x, &mut moments).unwrap();
-            plan.normalize(&x, weights, &moments, &mut y).unwrap();
+            let by = plan.normalizer(weights, &moments).unwrap();
+            by.apply(&x, &mut y).unwrap();
             let (mut dx, mut dgamma, mut dbeta) = (vec![9.0; x.len()], vec![9.0; channels], vec![9.0; channels]);
-            let back = plan.back(&x, weights, &moments, &dy, [&mut dgamma, &mut dbeta]).unwrap();
+            let sums = by.sums(&x, &dy).unwrap();
+            let back = by.back(&sums, rows, [&mut dgamma, &mut dbeta]).unwrap();
             back.grad_input(&x, &dy, &mut dx).unwrap();
             let (mean, variance) = moments.split_at(channels);
 
             // With an activation, the same of what passes it.
             let relu = plan.with_activation(Activation::Relu).unwrap();
             let mut rectified = vec![9.0; x.len()];
-            relu.normalize(&x, weights, &moments, &mut rectified).unwrap();
+            relu.normalizer(weights, &moments).unwrap().apply(&x, &mut rectified).unwrap();
             prop_assert!(rectified.iter().zip(&y).all(|(rectified, y)| *rectified == y.max(0.0)));
             let passed: Vec<f32> = dy.iter().zip(&y).map(|(dy, y)| if *y > 0.0 { *dy } else { 0.0 }).collect();
             let mut found = [0, 1, 2].map(|_| vec![9.0; x.len()]);
             let mut want = found.clone();
             for (plan, dy, [dx, dgamma, dbeta]) in [(relu, &dy, &mut found), (plan, &passed, &mut want)] {
-                let sums = [&mut dgamma[..channels], &mut dbeta[..channels]];
-                let back = plan.back(&x, weights, &moments, dy, sums).unwrap();
+                let by = plan.normalizer(weights, &moments).unwrap();
+                let sums = by.sums(&x, dy).unwrap();
+                let grads = [&mut dgamma[..channels], &mut dbeta[..channels]];
+                let back = by.back(&sums, rows, grads).unwrap();
                 back.grad_input(&x, dy, dx).unwrap();
             }
             prop_assert_eq!(found, want);

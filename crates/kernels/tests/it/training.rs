@@ -1,18 +1,27 @@
 //! Convolutions with what follows them in training, against the same one after the other.
 use kernels::{
-    Activation, BatchNorm, Conv2d, Conv2dGrads, Conv2dShape, MaxPool2d, OutputGrad, Padding2d,
-    Pool2dShape, ScaleShift,
+    Activation, BatchNorm, Conv2d, Conv2dGrads, Conv2dShape, Input, Level, MaxPool2d, Normalizer,
+    OutputGrad, Padding2d, Pool2dShape, ScaleShift,
 };
 use proptest::prelude::*;
 
 use crate::reference::{assert_same_bits, conv_shapes, levels, on_threads, shape, values};
 
-/// The gradients of the input, the kernel and the bias, one after the other.
-fn grads(plan: &Conv2d, x: &[f32], kernel: &[f32], dy: OutputGrad) -> [Vec<f32>; 3] {
-    let lengths = [x.len(), kernel.len(), plan.shape().out_channels];
+/// The gradients of the input, the kernel and the bias, and the sums of the input's normalisation, one after the other.
+fn grads(plan: &Conv2d, x: Input, kernel: &[f32], dy: OutputGrad) -> [Vec<f32>; 4] {
+    let (values, sums) = match x {
+        Input::Plain(x) => (x, 0),
+        Input::Normalized { by, x } => (x, 2 * by.channels()),
+    };
+    let lengths = [values.len(), kernel.len(), plan.shape().out_channels, sums];
     let mut grads = lengths.map(|len| vec![f32::NAN; len]);
-    let [dx, dkernel, dbias] = grads.each_mut().map(|grad| Some(grad.as_mut_slice()));
-    let wanted = Conv2dGrads { dx, dkernel, dbias };
+    let [dx, dkernel, dbias, sums] = grads.each_mut().map(|grad| Some(grad.as_mut_slice()));
+    let wanted = Conv2dGrads {
+        dx,
+        dkernel,
+        dbias,
+        sums,
+    };
     plan.grads(x, kernel, dy, wanted).unwrap();
     grads
 }
@@ -28,13 +37,30 @@ fn assert_near(what: &str, left: &[f32], right: &[f32]) {
     }
 }
 
+/// A normalisation of `x` with an activation.
+fn normalizer(channels: usize, level: Level, x: &[f32], seed: u64) -> Normalizer {
+    let norm = BatchNorm::new(channels, 1e-3).unwrap().with_level(level);
+    let norm = norm.with_activation(Activation::Relu).unwrap();
+    let mut moments = vec![0.0; 2 * channels];
+    norm.moments(x, &mut moments).unwrap();
+    let (gamma, beta) = (values(channels, seed), values(channels, seed + 1));
+    let weights = ScaleShift {
+        gamma: Some(&gamma),
+        beta: Some(&beta),
+    };
+    norm.normalizer(weights, &moments).unwrap()
+}
+
 fn check_normalized(shape: Conv2dShape, images: usize, seed: u64) {
     let channels = shape.out_channels;
     for level in levels() {
         let plan = Conv2d::new(shape).unwrap().with_level(level);
         let norm = BatchNorm::new(channels, 1e-3).unwrap().with_level(level);
         let norm = norm.with_activation(Activation::Relu).unwrap();
-        let x = values(images * plan.input_len(), seed);
+        let raw = values(images * plan.input_len(), seed);
+        let before = normalizer(shape.in_channels, level, &raw, seed + 6);
+        let mut x = vec![9.0; raw.len()];
+        before.apply(&raw, &mut x).unwrap();
         let (kernel, bias) = (
             values(plan.kernel_len(), seed + 1),
             values(channels, seed + 2),
@@ -51,27 +77,39 @@ fn check_normalized(shape: Conv2dShape, images: usize, seed: u64) {
         norm.moments(&want, &mut want_moments).unwrap();
 
         let (mut y, mut moments) = (vec![9.0; want.len()], vec![9.0; 2 * channels]);
-        plan.forward_moments(&x, &kernel, Some(&bias), &norm, &mut y, &mut moments)
-            .unwrap();
-        assert_same_bits("y", &y, &want);
-        assert_near("moments", &moments, &want_moments);
+        let made = Input::Normalized {
+            by: &before,
+            x: &raw,
+        };
+        for input in [Input::Plain(&x), made] {
+            plan.forward_moments(input, &kernel, Some(&bias), &norm, &mut y, &mut moments)
+                .unwrap();
+            assert_same_bits("y", &y, &want);
+            assert_near("moments", &moments, &want_moments);
+        }
 
         let dy = values(y.len(), seed + 5);
         let (mut dgamma, mut dbeta) = (vec![0.0; channels], vec![0.0; channels]);
-        let back = norm
-            .back(&y, weights, &moments, &dy, [&mut dgamma, &mut dbeta])
-            .unwrap();
-        let mut before = vec![9.0; y.len()];
-        back.grad_input(&y, &dy, &mut before).unwrap();
+        let by = norm.normalizer(weights, &moments).unwrap();
+        let (sums, rows) = (by.sums(&y, &dy).unwrap(), y.len() / channels);
+        let back = by.back(&sums, rows, [&mut dgamma, &mut dbeta]).unwrap();
+        let mut dz = vec![9.0; y.len()];
+        back.grad_input(&y, &dy, &mut dz).unwrap();
         let found = OutputGrad::Normalized {
             back: &back,
             y: &y,
             dy: &dy,
         };
-        let found = grads(&plan, &x, &kernel, found);
-        let want = grads(&plan, &x, &kernel, OutputGrad::Plain(&before));
-        for (found, want) in found.iter().zip(&want) {
-            assert_near("a normalised convolution's gradient", found, want);
+        let want = grads(&plan, Input::Plain(&x), &kernel, OutputGrad::Plain(&dz));
+        for input in [Input::Plain(&x), made] {
+            let found = grads(&plan, input, &kernel, found);
+            for (found, want) in found.iter().zip(&want[..3]) {
+                assert_near("a normalised convolution's gradient", found, want);
+            }
+            if let Input::Normalized { by, x } = input {
+                let want = by.sums(x, &found[0]).unwrap();
+                assert_near("the sums of the normalisation before", &found[3], &want);
+            }
         }
     }
 }
@@ -125,8 +163,8 @@ fn check_pooled(
             places: &places,
             dy: &dy,
         };
-        let found = grads(&plan, &x, &kernel, found);
-        let want = grads(&plan, &x, &kernel, OutputGrad::Plain(&dsums));
+        let found = grads(&plan, Input::Plain(&x), &kernel, found);
+        let want = grads(&plan, Input::Plain(&x), &kernel, OutputGrad::Plain(&dsums));
         for (found, want) in found.iter().zip(&want) {
             assert_near("a pooled convolution's gradient", found, want);
         }
@@ -210,20 +248,21 @@ fn gradients_have_the_same_bits_on_any_threads() {
             on_threads(threads, || {
                 let mut y = vec![0.0; dy.len()];
                 let mut moments = vec![0.0; 2 * shape.out_channels];
-                plan.forward_moments(&x, &kernel, None, &norm, &mut y, &mut moments)
+                let by = &normalizer(shape.in_channels, Level::default(), &x, 4);
+                let x = Input::Normalized { by, x: &x };
+                plan.forward_moments(x, &kernel, None, &norm, &mut y, &mut moments)
                     .unwrap();
                 let [mut dgamma, mut dbeta] = [0, 1].map(|_| vec![0.0; shape.out_channels]);
-                let weights = ScaleShift::default();
-                let back = norm
-                    .back(&y, weights, &moments, &dy, [&mut dgamma, &mut dbeta])
-                    .unwrap();
+                let by = norm.normalizer(ScaleShift::default(), &moments).unwrap();
+                let (sums, rows) = (by.sums(&y, &dy).unwrap(), y.len() / shape.out_channels);
+                let back = by.back(&sums, rows, [&mut dgamma, &mut dbeta]).unwrap();
                 let dy = OutputGrad::Normalized {
                     back: &back,
                     y: &y,
                     dy: &dy,
                 };
-                let [dx, dkernel, dbias] = grads(&plan, &x, &kernel, dy);
-                [moments.clone(), dx, dkernel, dbias].concat()
+                let [dx, dkernel, dbias, sums] = grads(&plan, x, &kernel, dy);
+                [moments.clone(), dx, dkernel, dbias, sums].concat()
             })
         };
         let want = on(1);

@@ -11,7 +11,7 @@ use burn::backend::{
     Autodiff, AutodiffBackend, Backend, Dispatch, Flex, TensorMetadata, backend_extension,
 };
 use burn::tensor::{Device, Shape, Tensor};
-use kernels::{Activation, BatchNorm, BatchNormBack, ScaleShift};
+use kernels::{Activation, BatchNorm, BatchNormBack, Normalizer, ScaleShift};
 
 use super::{Norm, Values, checked, fill, fill_both, memory, tensor};
 
@@ -38,7 +38,8 @@ impl Normalized for Flex {
         let [y, moments] = fill_both(shapes, |y, moments| {
             let (x, weights) = (Values::of(&x), Weights::of(&gamma, &beta));
             plan.moments(&x, moments)?;
-            plan.normalize(&x, weights.scale_shift(), moments, y)
+            plan.normalizer(weights.scale_shift(), moments)?
+                .apply(&x, y)
         });
         (y, moments)
     }
@@ -63,16 +64,11 @@ impl Backward<Flex, 3> for NormalizedBackward {
         {
             let (x, dy) = (Values::of(&x), Values::of(&dy));
             let (weights, moments) = (Weights::of(&gamma, &beta), Values::of(&moments));
+            let by = checked(plan.normalizer(weights.scale_shift(), &moments));
+            let sums = checked(by.sums(&x, &dy));
+            let rows = x.len() / by.channels();
             let nodes = [gamma_node, beta_node].map(|node| node.map(|node| node.id));
-            let back = back(
-                plan,
-                &x,
-                weights.scale_shift(),
-                &moments,
-                &dy,
-                nodes,
-                gradients,
-            );
+            let back = back(by, &sums, rows, nodes, gradients);
             if let Some(node) = x_node {
                 let dx = fill(x.0.shape(), |dx| back.grad_input(&x, &dy, dx));
                 gradients.register::<Flex>(node.id, dx);
@@ -105,19 +101,17 @@ impl Weights {
     }
 }
 
-/// The way back to the input, with the gradients of gamma and beta registered on the way.
-pub(super) fn back<'a>(
-    plan: BatchNorm,
-    x: &[f32],
-    weights: ScaleShift<'a>,
-    moments: &'a [f32],
-    dy: &[f32],
+/// The way back to the input of so many rows, with the gradients of gamma and beta registered on the way.
+pub(super) fn back(
+    by: Normalizer,
+    sums: &[f32],
+    rows: usize,
     nodes: [Option<NodeId>; 2],
     gradients: &mut Gradients,
-) -> BatchNormBack<'a> {
-    let mut grads = [0, 1].map(|_| vec![0.0; moments.len() / 2]);
+) -> BatchNormBack {
+    let mut grads = [0, 1].map(|_| vec![0.0; by.channels()]);
     let slices = grads.each_mut().map(Vec::as_mut_slice);
-    let back = checked(plan.back(x, weights, moments, dy, slices));
+    let back = checked(by.back(sums, rows, slices));
     for (node, values) in nodes.into_iter().zip(grads) {
         if let Some(node) = node {
             let shape = Shape::new([values.len()]);

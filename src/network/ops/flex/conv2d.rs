@@ -9,8 +9,9 @@ use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Shape, Tensor};
-use kernels::{Activation, Conv2d, Conv2dGrads, MaxPool2d, OutputGrad};
+use kernels::{Activation, Conv2d, Conv2dGrads, Input, MaxPool2d, OutputGrad};
 
+use super::normalized::Normalization;
 use super::{
     Values, Window, checked, conv2d_shape, fill, fill_both, max_pool2d, memory, pool2d_shape,
     tensor,
@@ -120,7 +121,8 @@ impl Backward<Flex, 3> for ConvolvedBackward {
                 _ => OutputGrad::Plain(&dy),
             };
             let nodes = ops.parents.map(|node| node.map(|node| node.id));
-            grads(&plan.conv, [&x, &kernel, &bias], dy, nodes, gradients);
+            let tensors = [&x, &kernel, &bias];
+            grads(&plan.conv, None, tensors, dy, nodes, gradients);
         }
         for tensor in [Some(dy.0), y, places, Some(x)].into_iter().flatten() {
             memory::keep(tensor);
@@ -128,9 +130,11 @@ impl Backward<Flex, 3> for ConvolvedBackward {
     }
 }
 
-/// Registers the gradients of a convolution's input, kernel and bias where there are nodes that want them.
+/// Registers the gradients of a convolution's input, kernel and bias where there are nodes that want them. The input's is
+/// that of what it is normalised to, if it is.
 pub(super) fn grads(
     conv: &Conv2d,
+    before: Option<&Normalization>,
     tensors: [&FlexTensor; 3],
     dy: OutputGrad,
     nodes: [Option<NodeId>; 3],
@@ -141,13 +145,32 @@ pub(super) fn grads(
         let len = tensors[index].shape().num_elements();
         nodes[index].map(|_| memory::take(len))
     });
+    let mut sums = before
+        .filter(|_| nodes[0].is_some())
+        .map(Normalization::no_sums);
     let [dx, dkernel, dbias] = wanted.each_mut().map(Option::as_deref_mut);
-    let filled = Conv2dGrads { dx, dkernel, dbias };
-    checked(conv.grads(&x, &kernel, dy, filled));
+    let filled = Conv2dGrads {
+        dx,
+        dkernel,
+        dbias,
+        sums: sums.as_deref_mut(),
+    };
+    checked(conv.grads(input(before, &x), &kernel, dy, filled));
+    if let (Some(before), Some(sums)) = (before, sums) {
+        before.note(sums);
+    }
     for (index, values) in wanted.into_iter().enumerate() {
         if let (Some(node), Some(values)) = (nodes[index], values) {
             gradients.register::<Flex>(node, tensor(values, tensors[index].shape()));
         }
+    }
+}
+
+/// What is convolved.
+pub(super) fn input<'a>(before: Option<&'a Normalization>, x: &'a [f32]) -> Input<'a> {
+    match before {
+        Some(before) => before.of(x),
+        None => Input::Plain(x),
     }
 }
 

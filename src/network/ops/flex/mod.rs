@@ -17,7 +17,7 @@ use burn::backend::flex::FlexTensor;
 use burn::tensor::{Shape, TensorData};
 use kernels::{Activation, Conv2dShape, Padding2d, Pool2dShape, ShapeError};
 
-use super::{Norm, Padding, Window};
+use super::{Norm, Padding, Value, Window};
 use crate::architecture;
 
 pub use activated::activated;
@@ -25,7 +25,7 @@ pub use batch_norm::batch_norm;
 pub use conv2d::conv2d;
 pub use dense::dense;
 pub use memory::Memory;
-pub use normalized::conv2d_normalized;
+pub use normalized::{Normalized, conv2d_normalized};
 pub use pooled::{average_pool2d, max_pool2d};
 pub use update::update;
 
