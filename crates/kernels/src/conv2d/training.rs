@@ -2,7 +2,7 @@
 //! in the cache.
 use rayon::prelude::*;
 
-use super::{Conv2d, Conv2dShape, Input, Padding2d};
+use super::{Conv2d, Input};
 use crate::activation::Activation;
 use crate::batch_norm::BatchNorm;
 use crate::error::{ShapeError, batch, length, volume};
@@ -16,42 +16,7 @@ const DIRECT: usize = 1 << 15;
 /// As [`DIRECT`], where a transformed kernel is gone through each time: 1 MiB.
 const WINOGRAD: usize = 1 << 18;
 
-/// Values of a piece of an image, of its input and its output, at most: 128 KiB, an eighth of a second-level cache, of which
-/// gradients need several times as much.
-const PIECE: usize = 1 << 15;
-
 impl Conv2d {
-    /// The same convolution of pieces of the images, each taken for an image, if a pixel of output depends on a single one of
-    /// input: what is made of a piece then stays in the cache for who reads it.
-    pub fn in_pieces(self) -> Result<Self, ShapeError> {
-        let Conv2dShape {
-            input: (height, width),
-            in_channels,
-            out_channels,
-            kernel,
-            stride,
-            padding,
-            ..
-        } = self.shape;
-        let pixels = height * width;
-        if kernel != (1, 1) || stride != (1, 1) || padding != Padding2d::default() {
-            return Ok(self);
-        }
-        let most = (PIECE / (in_channels + out_channels)).clamp(1, pixels);
-        // Not so small a piece that calls cost more than they save.
-        let Some(piece) = (most / 4 + 1..=most)
-            .rev()
-            .find(|piece| pixels.is_multiple_of(*piece))
-        else {
-            return Ok(self);
-        };
-        let shape = Conv2dShape {
-            input: (1, piece),
-            ..self.shape
-        };
-        Ok(Self::new(shape)?.with_level(self.level))
-    }
-
     /// `y = x ∗ kernel + bias`, and the `moments` of `y` that `norm` needs, the means and then the variances of the
     /// channels.
     ///

@@ -292,7 +292,7 @@ pub fn conv2d_normalized(
     let (norm, gamma, beta) = norm.planned(channels, activation, &x.device());
     let after = Arc::<Normalization>::default();
     let plan = Plan {
-        conv: Box::new(checked(conv.in_pieces())),
+        conv: Box::new(conv),
         before,
         norm,
         after: Arc::clone(&after),
