@@ -179,7 +179,7 @@ impl Job<'_> {
                 norm,
             };
             let images = (block * count, images.min((block + 1) * count));
-            let work = || self.add_each(images, dx, sums);
+            let work = || self.add_all(images, 1, dx, sums);
             if enough {
                 alone(work)
             } else {
@@ -187,9 +187,11 @@ impl Job<'_> {
             };
             all
         };
-        // From the last block to the first, and the last image to the first: what the forward pass or the sums of a
-        // normalisation have just gone through is likely to be in the cache still.
-        let partial: Vec<_> = parts.into_par_iter().rev().map(block).collect();
+        let partial: Vec<_> = if self.plan.from_last {
+            parts.into_par_iter().map(block).collect()
+        } else {
+            parts.into_par_iter().rev().map(block).collect()
+        };
         let mut from = 0;
         for to in [dkernel, dbias, norm] {
             join(&partial, from, to);
@@ -234,20 +236,26 @@ impl Job<'_> {
     }
 
     /// As [`Self::add`], for so many values of the output's gradient at a time.
-    fn add_groups(&self, images: usize, held: usize, dx: &mut [f32], mut sums: Sums) {
+    fn add_groups(&self, images: usize, held: usize, dx: &mut [f32], sums: Sums) {
         let group = (held / self.plan.output_len()).max(1);
-        let mut dx = dx.chunks_mut(group * self.plan.input_len());
-        for first in (0..images).step_by(group) {
-            let count = group.min(images - first);
-            self.add((first, count), dx.next().unwrap_or_default(), &mut sums);
-        }
+        self.add_all((0, images), group, dx, sums);
     }
 
-    /// As [`Self::add`], image by image.
-    fn add_each(&self, (from, to): (usize, usize), dx: &mut [f32], mut sums: Sums) {
-        let mut dx = dx.chunks_mut(self.plan.input_len()).rev();
-        for image in (from..to).rev() {
-            self.add((image, 1), dx.next().unwrap_or_default(), &mut sums);
+    /// As [`Self::add`], for `count` images at a time: from the last to the first where the forward pass has ended with the
+    /// last, or the other way.
+    fn add_all(&self, (from, to): (usize, usize), count: usize, dx: &mut [f32], mut sums: Sums) {
+        let groups = (from..to).step_by(count);
+        let mut parts: Vec<_> = dx.chunks_mut(count * self.plan.input_len()).collect();
+        let mut add = |first: usize, dx: &mut [f32]| {
+            self.add((first, count.min(to - first)), dx, &mut sums);
+        };
+        if self.plan.from_last {
+            let mut parts = parts.into_iter();
+            groups.for_each(|first| add(first, parts.next().unwrap_or_default()));
+        } else {
+            groups
+                .rev()
+                .for_each(|first| add(first, parts.pop().unwrap_or_default()));
         }
     }
 

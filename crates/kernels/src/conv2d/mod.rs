@@ -72,6 +72,8 @@ pub struct Conv2d {
     forward: Correlation,
     method: Method,
     level: Level,
+    /// Whether training goes through a batch from its last image to its first.
+    from_last: bool,
 }
 
 /// How results are computed.
@@ -245,6 +247,7 @@ impl Conv2d {
             method,
             forward,
             level: Level::default(),
+            from_last: false,
         })
     }
 

@@ -17,6 +17,18 @@ const DIRECT: usize = 1 << 15;
 const WINOGRAD: usize = 1 << 18;
 
 impl Conv2d {
+    /// The same convolution, whose [`Self::forward_moments`] goes through a batch from its last image to its first, and its
+    /// [`Self::grads`] the other way.
+    ///
+    /// Gradients always go the other way than the forward pass, and who reads what a convolution has written should too: what
+    /// was written last is likely to be in the cache still.
+    pub fn from_last(self) -> Self {
+        Self {
+            from_last: true,
+            ..self
+        }
+    }
+
     /// `y = x ∗ kernel + bias`, and the `moments` of `y` that `norm` needs, the means and then the variances of the
     /// channels.
     ///
@@ -43,21 +55,26 @@ impl Conv2d {
         let (inputs, outputs) = (self.input_len(), self.output_len());
         let step = self.step(len / inputs);
         // Image by image, so the moments don't depend on the steps.
-        let parts: Vec<_> = y
-            .par_chunks_mut(step.images * outputs)
-            .enumerate()
-            .flat_map_iter(|(index, y)| {
-                let count = y.len() / outputs;
-                with_scratch(x.room(count * inputs), |room| {
-                    step.run(|| {
-                        let x = x.images(inputs, (index * step.images, count), room);
-                        self.run(&self.forward, x, kernel, bias, Activation::Linear, y);
-                    });
+        let part = |(index, y): (usize, &mut [f32])| {
+            let count = y.len() / outputs;
+            with_scratch(x.room(count * inputs), |room| {
+                step.run(|| {
+                    let x = x.images(inputs, (index * step.images, count), room);
+                    self.run(&self.forward, x, kernel, bias, Activation::Linear, y);
                 });
-                let parts: Vec<_> = y.chunks(outputs).map(|y| norm.part(y)).collect();
-                parts
-            })
-            .collect();
+            });
+            let parts: Vec<_> = y.chunks(outputs).map(|y| norm.part(y)).collect();
+            parts
+        };
+        let steps = y.par_chunks_mut(step.images * outputs).enumerate();
+        let parts: Vec<_> = if self.from_last {
+            let mut parts: Vec<_> = steps.rev().map(part).collect();
+            parts.reverse();
+            parts
+        } else {
+            steps.map(part).collect()
+        };
+        let parts = parts.concat();
         norm.join(&parts, moments);
         Ok(())
     }

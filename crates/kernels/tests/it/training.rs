@@ -81,7 +81,8 @@ fn check_normalized(shape: Conv2dShape, images: usize, seed: u64) {
             by: &before,
             x: &raw,
         };
-        for input in [Input::Plain(&x), made] {
+        let from_last = plan.clone().from_last();
+        for (plan, input) in [(&plan, Input::Plain(&x)), (&plan, made), (&from_last, made)] {
             plan.forward_moments(input, &kernel, Some(&bias), &norm, &mut y, &mut moments)
                 .unwrap();
             assert_same_bits("y", &y, &want);
@@ -101,8 +102,8 @@ fn check_normalized(shape: Conv2dShape, images: usize, seed: u64) {
             dy: &dy,
         };
         let want = grads(&plan, Input::Plain(&x), &kernel, OutputGrad::Plain(&dz));
-        for input in [Input::Plain(&x), made] {
-            let found = grads(&plan, input, &kernel, found);
+        for (plan, input) in [(&plan, Input::Plain(&x)), (&plan, made), (&from_last, made)] {
+            let found = grads(plan, input, &kernel, found);
             for (found, want) in found.iter().zip(&want[..3]) {
                 assert_near("a normalised convolution's gradient", found, want);
             }

@@ -25,6 +25,8 @@ use super::{Norm, Value, Values, Window, checked, fill, fill_both, memory};
 /// A normalization of a convolution, as far as it is known to who makes it and to who uses it.
 #[derive(Debug, Default)]
 pub(super) struct Normalization {
+    /// Whether the convolution goes through a batch from its last image to its first.
+    from_last: bool,
     /// Known when the convolution has ended.
     by: OnceLock<Normalizer>,
     /// Those that lead back through it, if who used it has summed them on its own way back.
@@ -290,7 +292,13 @@ pub fn conv2d_normalized(
     let [.., channels] = kernel.dims();
     let (height, width) = conv.output();
     let (norm, gamma, beta) = norm.planned(channels, activation, &x.device());
-    let after = Arc::<Normalization>::default();
+    // The other way than the one before.
+    let from_last = before.as_ref().is_some_and(|before| !before.from_last);
+    let conv = if from_last { conv.from_last() } else { conv };
+    let after = Arc::new(Normalization {
+        from_last,
+        ..Normalization::default()
+    });
     let plan = Plan {
         conv: Box::new(conv),
         before,
