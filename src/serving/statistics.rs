@@ -123,7 +123,7 @@ pub struct Statistics {
     pub failure: Histogram,
     /// From bytes to pixels, of each answered request's slowest image. Tensors take no time.
     pub decode: Histogram,
-    /// From the queue to a compute thread, of each answered request's slowest image.
+    /// From the queue to the computation, of each answered request's slowest image.
     pub queue: Histogram,
     /// In the network, of each answered request's slowest batch.
     pub compute: Histogram,

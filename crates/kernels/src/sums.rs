@@ -54,6 +54,13 @@ where
     });
 }
 
+/// Adds `values` to `to`, one by one.
+pub(crate) fn add_to(to: &mut [f32], values: &[f32]) {
+    to.iter_mut()
+        .zip(values)
+        .for_each(|(to, value)| *to += value);
+}
+
 struct Sum<'a> {
     values: &'a [f32],
     sums: &'a mut [f32],

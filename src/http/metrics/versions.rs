@@ -70,7 +70,7 @@ impl Collector for Versions {
             ),
             (
                 "queue",
-                "From the queue to the compute thread, for a request's slowest image",
+                "From the queue to the computation, for a request's slowest image",
                 |statistics| statistics.queue.distribution(),
             ),
             (

@@ -80,7 +80,7 @@ pub(super) struct InferenceStatistics {
     success: DurationStatistics,
     /// Requests that got no scores.
     fail: DurationStatistics,
-    /// From the queue to the compute thread, of each request's slowest image.
+    /// From the queue to the computation, of each request's slowest image.
     queue: DurationStatistics,
     /// Decoding and preprocessing, of each request's slowest image.
     compute_input: DurationStatistics,

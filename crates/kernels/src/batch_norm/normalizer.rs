@@ -90,17 +90,24 @@ impl Normalizer {
         let mut sums = vec![0.0; 2 * self.channels()];
         sum_rows(self.level, rows, &mut sums, |rows, sums| {
             let range = rows.start * self.channels()..rows.end * self.channels();
-            self.add_sums(&x[range.clone()], &dy[range], sums);
+            self.level.run(Products::<false> {
+                by: self,
+                x: &x[range.clone()],
+                dy: &dy[range],
+                y: &mut [],
+                sums,
+            });
         });
         Ok(sums)
     }
 
-    /// Adds those of some rows to `sums`.
-    pub(crate) fn add_sums(&self, x: &[f32], dy: &[f32], sums: &mut [f32]) {
-        self.level.run(Products {
+    /// Fills `y` for some rows, and adds their [sums](Self::sums) to `sums`.
+    pub(crate) fn fill_and_sum(&self, x: &[f32], dy: &[f32], y: &mut [f32], sums: &mut [f32]) {
+        self.level.run(Products::<true> {
             by: self,
             x,
             dy,
+            y,
             sums,
         });
     }
@@ -196,43 +203,64 @@ fn normalized<S: Simd>(
     clamp(simd, value, low, high)
 }
 
-struct Products<'a> {
+/// The sums that lead back; if `FILLS`, what is normalised too.
+struct Products<'a, const FILLS: bool> {
     by: &'a Normalizer,
     x: &'a [f32],
     dy: &'a [f32],
+    y: &'a mut [f32],
     /// Gets those of the gradients added, then those of their products with the centred inputs.
     sums: &'a mut [f32],
 }
 
-impl WithSimd for Products<'_> {
+impl<const FILLS: bool> WithSimd for Products<'_, FILLS> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { by, x, dy, sums } = self;
+        let Self {
+            by,
+            x,
+            dy,
+            mut y,
+            sums,
+        } = self;
+        let bounds = (simd.splat_f32s(by.bounds.0), simd.splat_f32s(by.bounds.1));
         let params = [&by.mean, &by.factors, &by.beta];
         let [mean, factors, beta] = params.map(|values| S::as_simd_f32s(values).0);
         let wide = by.mean.len();
         let mut pairs = vec![[simd.splat_f32s(0.0); 2]; mean.len()];
         for (x, dy) in x.chunks(wide).zip(dy.chunks(wide)) {
-            let (x, dy) = (S::as_simd_f32s(x), S::as_simd_f32s(dy));
+            let here;
+            (here, y) = y.split_at_mut(if FILLS { x.len() } else { 0 });
+            let (x, dy, here) = (
+                S::as_simd_f32s(x),
+                S::as_simd_f32s(dy),
+                S::as_mut_simd_f32s(here),
+            );
             let params = mean.iter().zip(factors).zip(beta);
-            for (((x, dy), ((mean, factor), beta)), [plain, product]) in
-                x.0.iter().zip(dy.0).zip(params).zip(&mut pairs)
+            for (v, (((x, dy), ((mean, factor), beta)), [plain, product])) in
+                x.0.iter().zip(dy.0).zip(params).zip(&mut pairs).enumerate()
             {
                 let params = [*mean, *factor, *beta];
-                let row = product_of(simd, (*x, *dy), params, by.bounds);
-                *plain = simd.add_f32s(*plain, row.0);
-                *product = simd.add_f32s(*product, row.1);
+                let (value, dy, times) = product_of(simd, (*x, *dy), params, by.bounds);
+                if FILLS {
+                    here.0[v] = clamp(simd, value, bounds.0, bounds.1);
+                }
+                *plain = simd.add_f32s(*plain, dy);
+                *product = simd.add_f32s(*product, times);
             }
             if !x.1.is_empty() {
                 let v = x.0.len();
                 let params = [mean[v], factors[v], beta[v]];
                 let row = (simd.partial_load_f32s(x.1), simd.partial_load_f32s(dy.1));
-                let row = product_of(simd, row, params, by.bounds);
+                let (value, dy, times) = product_of(simd, row, params, by.bounds);
+                if FILLS {
+                    simd.partial_store_f32s(here.1, clamp(simd, value, bounds.0, bounds.1));
+                }
                 let [plain, product] = &mut pairs[v];
-                *plain = simd.add_f32s(*plain, row.0);
-                *product = simd.add_f32s(*product, row.1);
+                *plain = simd.add_f32s(*plain, dy);
+                *product = simd.add_f32s(*product, times);
             }
         }
         for (of, to) in sums.chunks_exact_mut(by.channels).enumerate() {
@@ -246,16 +274,16 @@ impl WithSimd for Products<'_> {
     }
 }
 
-/// The gradient before the activation, and its product with the centred input.
+/// What is normalised, before the activation; the gradient there; and its product with the centred input.
 #[inline(always)]
 fn product_of<S: Simd>(
     simd: S,
     (x, dy): (S::f32s, S::f32s),
     [mean, factor, beta]: [S::f32s; 3],
     bounds: (f32, f32),
-) -> (S::f32s, S::f32s) {
+) -> (S::f32s, S::f32s, S::f32s) {
     let centred = simd.sub_f32s(x, mean);
     let value = simd.mul_add_e_f32s(centred, factor, beta);
     let dy = inside(simd, bounds, value, dy);
-    (dy, simd.mul_f32s(centred, dy))
+    (value, dy, simd.mul_f32s(centred, dy))
 }

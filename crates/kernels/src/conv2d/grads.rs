@@ -9,7 +9,7 @@ use crate::kernel_grad::KernelGrad;
 use crate::level::Level;
 use crate::product::Finish;
 use crate::scratch::with_scratch;
-use crate::sums::add_columns;
+use crate::sums::{add_columns, add_to};
 use crate::tasks::{alone, parts_mut, threads};
 use crate::winograd::Winograd;
 
@@ -274,39 +274,28 @@ impl Job<'_> {
                 && !dx.is_empty()
             {
                 back.run(level, dy, dx);
-                self.add_norm(first, dx, sums.norm);
             }
-            if let Some(direct) = &self.kernel_grad {
-                with_scratch(self.x.room(count * inputs), |room| {
-                    let x = self.x.images(inputs, (first, count), room);
-                    match &mut sums.kernel {
-                        KernelSums::Turned(winograd, sums) => winograd.add_sums(level, x, dy, sums),
-                        KernelSums::Direct(dkernel) => direct.add(level, x, dy, dkernel),
+            with_scratch(self.x.room(count * inputs), |room| {
+                let images = (first, count);
+                let x = if dx.is_empty() || sums.norm.is_empty() {
+                    self.x.images(inputs, images, room)
+                } else {
+                    self.x.images_summed(inputs, images, room, dx, sums.norm)
+                };
+                match (&mut sums.kernel, &self.kernel_grad) {
+                    (KernelSums::Turned(winograd, sums), _) => {
+                        winograd.add_sums(level, x, dy, sums)
                     }
-                });
-            }
+                    (KernelSums::Direct(dkernel), Some(direct)) => {
+                        direct.add(level, x, dy, dkernel)
+                    }
+                    (KernelSums::Direct(_), None) => {}
+                }
+            });
             if !sums.bias.is_empty() {
                 add_columns(level, dy, sums.bias);
             }
         });
-    }
-
-    /// Adds the sums of the input's normalisation over the images from `first` on, whose gradients are `dx`: each image's by
-    /// itself first, so that they don't depend on the threads.
-    fn add_norm(&self, first: usize, dx: &[f32], sums: &mut [f32]) {
-        let Some(by) = self.x.normalizer().filter(|_| !sums.is_empty()) else {
-            return;
-        };
-        let each = self.plan.input_len();
-        let x = &self.x.values()[first * each..][..dx.len()];
-        let mut parts = vec![0.0; dx.len() / each * sums.len()];
-        parts_mut(&mut parts, sums.len(), |index, sums| {
-            let image = index * each..(index + 1) * each;
-            by.add_sums(&x[image.clone()], &dx[image], sums);
-        });
-        parts
-            .chunks_exact(sums.len())
-            .for_each(|part| add(sums, part));
     }
 }
 
@@ -317,13 +306,7 @@ fn join(parts: &[Vec<f32>], from: usize, to: &mut [f32]) {
         let from = from + index * STRETCH;
         to.fill(0.0);
         for part in parts {
-            add(to, &part[from..from + to.len()]);
+            add_to(to, &part[from..from + to.len()]);
         }
     });
-}
-
-fn add(to: &mut [f32], values: &[f32]) {
-    to.iter_mut()
-        .zip(values)
-        .for_each(|(to, value)| *to += value);
 }

@@ -1,8 +1,11 @@
 //! What a convolution is of, while training.
+use rayon::prelude::*;
+
 use super::Conv2d;
 use crate::batch_norm::Normalizer;
 use crate::error::{ShapeError, length};
-use crate::tasks::parts_mut;
+use crate::sums::add_to;
+use crate::tasks::{parts_mut, threads};
 
 /// The images that are convolved, or what they are made of.
 ///
@@ -65,6 +68,42 @@ impl<'a> Input<'a> {
         parts_mut(room, each, |index, room| {
             by.fill(&x[index * each..(index + 1) * each], room);
         });
+        room
+    }
+
+    /// As [`Self::images`], from the gradient `dy` of which the sums of the normalisation are added to `sums`: each image's by
+    /// itself first, so that they don't depend on the threads.
+    pub(super) fn images_summed<'b>(
+        self,
+        each: usize,
+        (first, count): (usize, usize),
+        room: &'b mut [f32],
+        dy: &[f32],
+        sums: &mut [f32],
+    ) -> &'b [f32]
+    where
+        'a: 'b,
+    {
+        let x = &self.values()[first * each..(first + count) * each];
+        let Some(by) = self.normalizer() else {
+            return x;
+        };
+        let mut parts = vec![0.0; count * sums.len()];
+        let image = |(index, (y, sums)): (usize, (&mut [f32], &mut [f32]))| {
+            let here = index * each..(index + 1) * each;
+            by.fill_and_sum(&x[here.clone()], &dy[here], y, sums);
+        };
+        if threads() == 1 {
+            let parts = parts.chunks_mut(sums.len());
+            room.chunks_mut(each).zip(parts).enumerate().for_each(image);
+        } else {
+            let parts = parts.par_chunks_mut(sums.len());
+            room.par_chunks_mut(each)
+                .zip(parts)
+                .enumerate()
+                .for_each(image);
+        }
+        parts.chunks(sums.len()).for_each(|part| add_to(sums, part));
         room
     }
 }
