@@ -143,8 +143,8 @@ class Soak:
             self.seed += 1
             clients.append(asyncio.create_task(good(self.options.port, self.known, tally, self.seed, stop, lambda: False)))
         await self.changes.reload(times, tally)
-        # Freed memory goes back to the system after a second.
-        await asyncio.sleep(3)
+        # Freed memory goes back to the system within ten seconds.
+        await asyncio.sleep(12)
         stop.set()
         await asyncio.gather(*clients)
         self.tallies.append(tally)
