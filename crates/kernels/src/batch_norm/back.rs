@@ -9,7 +9,7 @@ use crate::error::{ShapeError, batch, length};
 ///
 /// The input's gradient of one image depends on the whole batch, by two sums for each channel. This holds what follows
 /// from them; [`Normalizer::back`] makes it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct BatchNormBack {
     pub(super) by: Normalizer,
     /// The mean of the gradient.

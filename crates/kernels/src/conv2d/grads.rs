@@ -165,7 +165,7 @@ impl Job<'_> {
         let count = images.div_ceil(blocks);
         let blocks = images.div_ceil(count);
         let mut parts = dx.chunks_mut(count * self.plan.input_len());
-        let parts: Vec<_> = (0..blocks)
+        let mut parts: Vec<_> = (0..blocks)
             .map(|block| (block, parts.next().unwrap_or_default()))
             .collect();
         let enough = blocks >= threads();
@@ -187,11 +187,10 @@ impl Job<'_> {
             };
             all
         };
-        let partial: Vec<_> = if self.plan.from_last {
-            parts.into_par_iter().map(block).collect()
-        } else {
-            parts.into_par_iter().rev().map(block).collect()
-        };
+        if !self.plan.from_last {
+            parts.reverse();
+        }
+        let partial: Vec<_> = parts.into_par_iter().map(block).collect();
         let mut from = 0;
         for to in [dkernel, dbias, norm] {
             join(&partial, from, to);
@@ -244,18 +243,16 @@ impl Job<'_> {
     /// As [`Self::add`], for `count` images at a time: from the last to the first where the forward pass has ended with the
     /// last, or the other way.
     fn add_all(&self, (from, to): (usize, usize), count: usize, dx: &mut [f32], mut sums: Sums) {
-        let groups = (from..to).step_by(count);
-        let mut parts: Vec<_> = dx.chunks_mut(count * self.plan.input_len()).collect();
-        let mut add = |first: usize, dx: &mut [f32]| {
+        let mut parts = dx.chunks_mut(count * self.plan.input_len());
+        let mut groups: Vec<_> = (from..to)
+            .step_by(count)
+            .map(|first| (first, parts.next().unwrap_or_default()))
+            .collect();
+        if !self.plan.from_last {
+            groups.reverse();
+        }
+        for (first, dx) in groups {
             self.add((first, count.min(to - first)), dx, &mut sums);
-        };
-        if self.plan.from_last {
-            let mut parts = parts.into_iter();
-            groups.for_each(|first| add(first, parts.next().unwrap_or_default()));
-        } else {
-            groups
-                .rev()
-                .for_each(|first| add(first, parts.pop().unwrap_or_default()));
         }
     }
 
